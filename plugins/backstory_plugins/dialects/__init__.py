@@ -1,0 +1,1 @@
+"""First-party dialects, one file each."""

@@ -1,0 +1,99 @@
+"""What counts as the same message: a hash that is loose on purpose.
+
+Clients trim, drop reasoning and re-serialise what they send back. The fingerprint ignores exactly
+that, and decides only where a request stands in the tree, never what is forwarded for it.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from backstory.model import Message, Role
+
+_REASONING = re.compile(
+    r"<think>.*?</think>|<thinking>.*?</thinking>|<details type=\"reasoning\".*?</details>",
+    re.DOTALL,
+)
+
+ROOT = b"\0" * 32
+"""The chain before the first message."""
+
+
+def canonical_text(text: str, *, assistant: bool) -> str:
+    """``text`` without what clients change on the way: NFC, LF, no blanks at the ends, no reasoning."""
+    if assistant and "<" in text:
+        text = _REASONING.sub("", text)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return text.strip()
+
+
+def fingerprints(
+    role: Role,
+    text: str,
+    *,
+    media: Sequence[str] = (),
+    calls: Sequence[tuple[str, object]] = (),
+    results: Sequence[tuple[str, str]] = (),
+) -> tuple[bytes, bytes]:
+    """Fingerprint and spine of a message.
+
+    Args:
+        role: developer counts as system, model as assistant, function as tool.
+        text: all text parts joined.
+        media: every URL or base64 string as sent.
+        calls: name and parsed arguments of each tool call; their ids are not part of it.
+        results: id (or name) of the answered call, and the text of its result.
+
+    Returns:
+        Two SHA-256 digests of 32 bytes; the second is empty for a message without a spine.
+    """
+    said = canonical_text(text, assistant=role == "assistant")
+    whole = [
+        role,
+        said,
+        [hashlib.sha256(item.encode("utf-8", "surrogatepass")).hexdigest() for item in media],
+        [list(call) for call in calls],
+        [[ident, canonical_text(result, assistant=False)] for ident, result in results],
+    ]
+    spine = b""
+    if said and role in ("user", "assistant"):
+        spine = _digest([role, said])
+    return _digest(whole), spine
+
+
+def _digest(value: object) -> bytes:
+    # ASCII output: a lone surrogate in a client's text must not fail here.
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).digest()
+
+
+def keyed(messages: Iterable[Message], key: bytes) -> tuple[Message, ...]:
+    """The same messages with HMACs under the conversation's ``key`` in place of plain digests."""
+    return tuple(
+        message._replace(
+            fingerprint=hmac.digest(key, message.fingerprint, "sha256"),
+            spine=hmac.digest(key, message.spine, "sha256") if message.spine else b"",
+        )
+        for message in messages
+    )
+
+
+def chain(before: bytes, messages: Iterable[Message], key: bytes) -> bytes:
+    """The chain after ``messages`` (keyed), which follow the chain ``before``."""
+    for message in messages:
+        before = hmac.digest(key, before + message.fingerprint, "sha256")
+    return before
+
+
+def estimate_tokens(size: int) -> int:
+    """Tokens of a message of ``size`` bytes of JSON without its media: never far below the truth.
+
+    Measured against six vocabularies: one token for three bytes, and four for the message.
+    """
+    return -(-size // 3) + 4

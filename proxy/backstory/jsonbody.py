@@ -1,0 +1,139 @@
+"""JSON bodies whose bytes stay as they are: where each value begins and ends, and no more.
+
+Parsing and writing back would turn ``1E400`` into something that is not JSON, ``0.10`` into
+``0.1``, and lose duplicate keys and spacing. So a body is read into values *and places*, and what
+is put in is pasted between them. Only C-accelerated pieces of the standard library walk the text.
+"""
+
+import json
+import re
+from json.decoder import scanstring  # type: ignore[attr-defined]  # not in typeshed
+from typing import NamedTuple
+
+_decode = json.JSONDecoder().raw_decode
+_skip = re.compile(r"[ \t\n\r]*").match
+
+
+class Value(NamedTuple):
+    """A JSON value and its place in the text: ``text[start:end]`` is how it was spelled."""
+
+    value: object
+    start: int
+    end: int
+
+
+class NotJson(ValueError):
+    """Not a JSON object that this proxy reads: the upstream shall answer it."""
+
+
+def decode(body: bytes) -> str:
+    """The body as text.
+
+    Raises:
+        NotJson: not UTF-8, or it begins with a byte order mark (RFC 8259 section 8.1).
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise NotJson("not UTF-8") from exc
+    if text.startswith("\ufeff"):
+        raise NotJson("byte order mark")
+    return text
+
+
+def walk_object(text: str, start: int = 0, *, whole: bool = True) -> dict[str, list[Value]]:
+    """Every key of the object at ``start`` with all the values it is given, in order.
+
+    ``whole``: nothing but white space may stand around it.
+
+    Raises:
+        NotJson: no object there, trailing data, or nested too deep.
+    """
+    fields: dict[str, list[Value]] = {}
+    try:
+        at = _after_blanks(text, start)
+        if text[at] != "{":
+            raise NotJson("not an object")
+        at = _after_blanks(text, at + 1)
+        while text[at] != "}":
+            if text[at] != '"':
+                raise NotJson("a key is no string")
+            key, at = scanstring(text, at + 1)
+            at = _after_blanks(text, at)
+            if text[at] != ":":
+                raise NotJson("a key without a value")
+            begin = _after_blanks(text, at + 1)
+            value, at = _decode(text, begin)
+            fields.setdefault(key, []).append(Value(value, begin, at))
+            at = _after_blanks(text, at)
+            if text[at] == ",":
+                at = _after_blanks(text, at + 1)
+                if text[at] == "}":
+                    raise NotJson("a comma before the end")
+            elif text[at] != "}":
+                raise NotJson("no comma between fields")
+        if whole and _after_blanks(text, at + 1) != len(text):
+            raise NotJson("trailing data")
+    except (IndexError, RecursionError, ValueError) as exc:
+        raise NotJson(str(exc)) from exc
+    return fields
+
+
+def walk_array(text: str, start: int) -> list[Value]:
+    """The elements of the array that begins at ``start``.
+
+    Raises:
+        NotJson: no array there, or nested too deep.
+    """
+    elements: list[Value] = []
+    try:
+        if text[start] != "[":
+            raise NotJson("not an array")
+        at = _after_blanks(text, start + 1)
+        while text[at] != "]":
+            value, end = _decode(text, at)
+            elements.append(Value(value, at, end))
+            at = _after_blanks(text, end)
+            if text[at] == ",":
+                at = _after_blanks(text, at + 1)
+                if text[at] == "]":
+                    raise NotJson("a comma before the end")
+            elif text[at] != "]":
+                raise NotJson("no comma between elements")
+    except (IndexError, RecursionError, ValueError) as exc:
+        raise NotJson(str(exc)) from exc
+    return elements
+
+
+def read_object(body: bytes) -> dict[str, object]:
+    """The JSON object in ``body``; of a key given twice, the last value.
+
+    Raises:
+        NotJson: not UTF-8, not an object, or nested too deep.
+    """
+    return read_object_text(decode(body))
+
+
+def read_object_text(text: str) -> dict[str, object]:
+    """As ``read_object``, of text."""
+    try:
+        value = json.loads(text)
+    except (RecursionError, ValueError) as exc:
+        raise NotJson(str(exc)) from exc
+    if not isinstance(value, dict):
+        raise NotJson("not an object")
+    return value
+
+
+def dump(value: object) -> bytes:
+    """Compact JSON; non-ASCII as it is, unless it could not be UTF-8."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:  # a lone surrogate: only its escape can be sent
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _after_blanks(text: str, at: int) -> int:
+    found = _skip(text, at)
+    assert found is not None
+    return found.end()

@@ -1,0 +1,187 @@
+"""The words of memory: who, which conversation, what was said. Pure values, no ids of storage."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, NamedTuple
+
+Role = Literal["system", "user", "assistant", "tool"]
+Mode = Literal["auto", "delta", "transcript", "window"]
+
+
+class Owner(NamedTuple):
+    """Whose memory: every store method takes one, and nothing is found without it."""
+
+    tenant: str
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who is asking, as the credential proved it."""
+
+    owner: Owner
+    conversation: str | None = None
+    """The token's claim ``conversation_id``."""
+    scopes: frozenset[str] = frozenset()
+    anonymous: bool = False
+    """No credential at all: everybody without one is the same subject."""
+
+
+class Message(NamedTuple):
+    """One utterance, as the bytes that were sent, and its facts."""
+
+    role: Role
+    raw: bytes
+    """One JSON object, exactly as the client or the upstream spelled it (UTF-8)."""
+    fingerprint: bytes
+    """32 bytes: equal for what counts as the same message (``fingerprint.py``).
+
+    A plain SHA-256 as a dialect reads it; an HMAC under the conversation's key from the moment
+    the conversation is known, and always in a store.
+    """
+    spine: bytes
+    """The same over role and text alone, for user and assistant messages that have text; else empty."""
+    calls: tuple[str, ...] = ()
+    """Ids of the tool calls that this message asks for."""
+    answers: tuple[str, ...] = ()
+    """Ids of the tool calls whose results this message carries."""
+    tokens: int = 0
+    """An estimate."""
+
+
+class Turn(NamedTuple):
+    """Everything newly asked in one request, and the reply: stored whole or not at all.
+
+    Turns form a tree. A branch point is always the end of a turn, because what a client claims as
+    history always ends with an assistant message.
+    """
+
+    id: str
+    parent: str | None
+    """Id of the turn before it; ``None`` at a root."""
+    dialect: str
+    asked: tuple[Message, ...]
+    reply: tuple[Message, ...]
+    chain: bytes
+    """32 bytes over every fingerprint from the root to the end of this turn."""
+    depth: int
+    """Turns from the root, this one included: at least 1."""
+    size: int
+    """Messages from the root to the end of this turn."""
+    tokens: int
+    """Estimated tokens from the root to the end of this turn."""
+    truncated: bool = False
+    """The reply hit a length limit."""
+    imported: bool = False
+    """The client said that this happened; no upstream answer proves it."""
+    created: float = 0.0
+    """Seconds since the epoch."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """What was asked, then the reply."""
+        return self.asked + self.reply
+
+
+class Head(NamedTuple):
+    """The turn at which a conversation stands: see the fields of ``Turn``."""
+
+    turn: str
+    chain: bytes
+    depth: int
+    size: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A conversation without its turns."""
+
+    id: str
+    key: bytes
+    """32 random bytes made with the conversation: fingerprints and chains are HMACs under it."""
+    version: int = 0
+    """Grows by one with every change; 0: nothing is stored yet."""
+    head: Head | None = None
+    mode: Mode = "auto"
+    """How the client keeps its own history, as learned."""
+    longest_claim: int = 0
+    """Most messages of history that a request has claimed."""
+    pinned: tuple[bytes, ...] = ()
+    """The leading system messages as last sent, raw."""
+    dialects: tuple[str, ...] = ()
+    single_use: bool = True
+    """Nobody has named it a second time: erased after ``single_use_ttl``."""
+    created: float = 0.0
+    updated: float = 0.0
+
+
+class Verdict(Enum):
+    """What an answer was (``docs/commit.md``). Only the first three are remembered."""
+
+    COMPLETE = "complete"
+    TOOL = "tool"
+    """The model asks for tools; the turn waits for their results."""
+    TRUNCATED = "truncated"
+    """The length limit ended it, with text to show."""
+    FILTERED = "filtered"
+    ERROR = "error"
+    EMPTY = "empty"
+    """Nothing was generated."""
+    UNPROVED = "unproved"
+    """It may be whole, but neither framing nor marker proves it."""
+    ABORTED = "aborted"
+    """The body itself shows that it was cut."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether a turn with this verdict is remembered."""
+        return self in (Verdict.COMPLETE, Verdict.TOOL, Verdict.TRUNCATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the upstream said, as memory keeps it. ``messages`` is empty unless the verdict is kept."""
+
+    verdict: Verdict
+    messages: tuple[Message, ...] = ()
+
+
+class Answer(NamedTuple):
+    """A whole answer as it came, content coding undone."""
+
+    status: int
+    media_type: str
+    """Lower case, without parameters; empty if the upstream sent none."""
+    body: bytes
+    proved: bool
+    """The framing proved the end: the zero chunk, or all of Content-Length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A request, read: what of it is pinned, what it claims to be history, what is new."""
+
+    body: bytes
+    """As the client sent it, content coding undone."""
+    pinned: tuple[Message, ...]
+    """The leading system messages."""
+    claimed: tuple[Message, ...]
+    """Messages that pretend to be from earlier turns. Ends with an assistant message if not empty."""
+    new: tuple[Message, ...]
+    """The rest. Ends with an assistant message only if that is a prefill."""
+    insert_at: tuple[int, int] = (0, 0)
+    """Where history goes: for the dialect that read the prompt, and for nobody else."""
+    prefill: bool = False
+    """``new`` ends with the beginning of the reply, which the upstream continues."""
+    auxiliary: bool = False
+    """Housekeeping that must not touch memory: one token at most is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """The bytes with which a stream says that the answer is complete."""
+
+    spellings: tuple[bytes, ...]
+    line_start: bool
+    """Counts only at the beginning of a line."""

@@ -1,0 +1,105 @@
+"""What plugins promise: a dialect reads and writes one API's spelling, a store keeps conversations."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from backstory.model import Answer, Conversation, Marker, Message, Owner, Prompt, Reply, Turn
+
+
+class Dialect(Protocol):
+    """One API's spelling of prompts and replies. Pure and synchronous: bytes in, values out."""
+
+    name: str
+    """As routes and stored turns name it, ``openai.chat`` for instance."""
+
+    def read_prompt(self, body: bytes) -> Prompt | None:
+        """Read a request body of any bytes; ``None`` if it is not what this dialect expects.
+
+        Never raises: what is not understood is passed through, and the upstream's own error is
+        the right answer.
+        """
+
+    def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:
+        """The body to send upstream: ``pinned`` and ``history`` in front of what the client claims.
+
+        Everything else keeps its bytes. With nothing to say the result is ``prompt.body`` itself,
+        unless the dialect wraps every prompt.
+        """
+
+    def without_calls(self, message: Message) -> Message | None:
+        """``message`` without the tool calls that it asks for; ``None`` if nothing is left."""
+
+    def end_marker(self, media_type: str) -> Marker | None:
+        """How an answer of this media type says that it is complete; ``None``: by its framing only."""
+
+    def read_reply(self, prompt: Prompt, answer: Answer) -> Reply:
+        """The reply in a whole answer with a 2xx status. Never raises."""
+
+    def error_body(self, status: int, code: str, message: str) -> tuple[str, bytes]:
+        """Content type and body of an error of ours, in the shape that this API's clients know."""
+
+    def error_event(self, code: str, message: str) -> bytes:
+        """An error inside an event stream that has begun; empty if the dialect has none."""
+
+
+class Store(Protocol):
+    """Where conversations live between exchanges.
+
+    Every method raises ``StoreUnavailable`` if the storage cannot be reached in time. An id that
+    belongs to another owner is an id that does not exist.
+    """
+
+    async def open(self) -> None:
+        """Make ready: create or migrate what is needed, begin whatever runs in the background."""
+
+    async def close(self) -> None:
+        """Finish what was begun and let go of everything. May be called twice."""
+
+    async def ready(self) -> None:
+        """Return if a write would succeed now. Changes nothing that can be seen."""
+
+    async def load(self, owner: Owner, conversation: str) -> Conversation | None:
+        """The conversation as last committed, or ``None``."""
+
+    async def path(
+        self, owner: Owner, conversation: str, turn: str, limit: int | None = None
+    ) -> tuple[Turn, ...]:
+        """The turns from the root to ``turn``, oldest first; the last ``limit`` of them if given.
+
+        Empty if there is no such turn.
+        """
+
+    async def match(self, owner: Owner, conversation: str, chains: Sequence[bytes]) -> Turn | None:
+        """The deepest turn of any branch whose ``chain`` is in ``chains``; the newest of equals."""
+
+    async def first_fingerprints(self, owner: Owner, conversation: str) -> frozenset[bytes]:
+        """The fingerprint of the first message of every root turn."""
+
+    async def turn(self, owner: Owner, conversation: str, turn: str) -> Turn | None:
+        """One turn of any branch, or ``None``."""
+
+    async def commit(self, owner: Owner, after: Conversation, turns: Sequence[Turn]) -> None:
+        """Add ``turns`` and put ``after`` in the place of the stored conversation. Atomic, durable.
+
+        Compare and set: the stored conversation must have the same ``key`` and the version
+        ``after.version - 1``; version 1 is a conversation of which nothing may be stored yet.
+        Turns come parents first; each parent is stored already or precedes it in ``turns``.
+
+        Raises:
+            VersionConflict: it is another, a newer or an erased one. Nothing was changed.
+        """
+
+    async def touch(self, owner: Owner, conversation: str) -> None:
+        """Note that somebody named the conversation again: clears ``single_use``.
+
+        Does not change ``version``; nothing happens if there is no such conversation.
+        """
+
+    async def erase(self, owner: Owner, conversation: str) -> bool:
+        """Forget everything of it, for ever; ``False`` if there was nothing."""
+
+    async def expire(self, before: float) -> int:
+        """Erase single-use conversations last updated before ``before`` (epoch seconds), of all owners.
+
+        Returns how many.
+        """

@@ -1,0 +1,1 @@
+"""The chain: one stage, one file."""
