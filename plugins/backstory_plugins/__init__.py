@@ -1,2 +1,1 @@
 """The plugins that come with Backstory."""
-

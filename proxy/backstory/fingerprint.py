@@ -13,10 +13,17 @@ from collections.abc import Iterable, Sequence
 
 from backstory.model import Message, Role
 
-_REASONING = re.compile(
-    r"<think>.*?</think>|<thinking>.*?</thinking>|<details type=\"reasoning\".*?</details>",
-    re.DOTALL,
-)
+_REASONING = {
+    "<think>": "</think>",
+    "<thinking>": "</thinking>",
+    '<details type="reasoning"': "</details>",
+}
+_openings = re.compile("|".join(map(re.escape, _REASONING))).finditer
+
+_MOST_MARKS = 30
+"""On one letter: no language needs more (Unicode Standard Annex 15, Stream-Safe Text Format)."""
+_MARKS_IN_DISGUISE = "\u0f73\u0f75\u0f81"
+"""The only letters that decompose into marks alone."""
 
 ROOT = b"\0" * 32
 """The chain before the first message."""
@@ -25,12 +32,41 @@ ROOT = b"\0" * 32
 def canonical_text(text: str, *, assistant: bool) -> str:
     """``text`` without what clients change on the way: NFC, LF, no blanks at the ends, no reasoning."""
     if assistant and "<" in text:
-        text = _REASONING.sub("", text)
+        text = _without_reasoning(text)
     if "\r" in text:
         text = text.replace("\r\n", "\n")
-    if not text.isascii():
+    if not unicodedata.is_normalized("NFC", text) and not _heaps_marks(text):
         text = unicodedata.normalize("NFC", text)
     return text.strip()
+
+
+def _without_reasoning(text: str) -> str:
+    # One regular expression for openings and closings takes n² steps if nothing is ever closed.
+    kept: list[str] = []
+    unclosed: set[str] = set()
+    at = 0
+    for opening in _openings(text):
+        closing = _REASONING[opening[0]]
+        if opening.start() < at or closing in unclosed:
+            continue
+        end = text.find(closing, opening.end())
+        if end < 0:
+            unclosed.add(closing)
+            continue
+        kept.append(text[at : opening.start()])
+        at = end + len(closing)
+    return "".join(kept) + text[at:]
+
+
+def _heaps_marks(text: str) -> bool:
+    """Whether NFC would take for ever: it sorts the n marks of a letter in n² steps."""
+    marks = 0
+    for char in text:
+        is_mark = unicodedata.combining(char) or char in _MARKS_IN_DISGUISE
+        marks = marks + 1 if is_mark else 0
+        if marks > _MOST_MARKS:
+            return True
+    return False
 
 
 def fingerprints(

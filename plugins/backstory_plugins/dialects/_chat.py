@@ -1,0 +1,243 @@
+"""A message in chat form, ``{"role": …, "content": …}``: what it says and what memory notes of it.
+
+Every stored message has this form, whichever dialect read it, so that each dialect can tell the
+history of the others. Values come from strangers: any key may hold any JSON.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from backstory.fingerprint import estimate_tokens, fingerprints
+from backstory.jsonbody import NotJson, dump, read_object, walk_object
+from backstory.model import Message, Role
+
+_ROLES: dict[str, Role] = {
+    "developer": "system",
+    "system": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+_TEXT_PARTS = ("text", "input_text", "output_text")
+_WITH_CALLS = ("tool_calls", "function_call", "reasoning_content", "reasoning", "reasoning_details")
+
+# dialects.md C.4: base64 says nothing about the tokens of what it spells.
+_IMAGE_TOKENS = 1500
+_MEDIA_BYTES_PER_TOKEN = 20
+
+
+class Call(NamedTuple):
+    """One tool call that an assistant message asks for."""
+
+    id: str
+    """The function's name for a legacy ``function_call``; empty if the server gave none."""
+    name: str
+    arguments: object
+    """Parsed, or as they came if they do not parse."""
+    whole: bool
+    """The arguments parse: the call was not cut."""
+
+
+def read_message(value: object, raw: bytes) -> Message | None:
+    """The message ``value``, spelled ``raw``; ``None`` if it has no role that this API knows.
+
+    Raises:
+        NotJson: nested too deep to be compared with anything.
+    """
+    if not isinstance(value, dict):
+        return None
+    named = value.get("role")
+    role = _ROLES.get(named) if isinstance(named, str) else None
+    if role is None:
+        return None
+    try:
+        return _noted(role, value, raw)
+    except RecursionError as exc:
+        raise NotJson("nested too deep") from exc
+
+
+def _noted(role: Role, value: Mapping[str, object], raw: bytes) -> Message:
+    text = text_of(value)
+    media = list(_media(value.get("content")))
+    calls = calls_of(value) if role == "assistant" else ()
+    results: tuple[tuple[str, str], ...] = ()
+    if role == "tool":
+        named = "name" if value["role"] == "function" else "tool_call_id"
+        results, text = ((_string(value.get(named)), text),), ""
+    fingerprint, spine = fingerprints(
+        role,
+        text,
+        media=[data for data, _ in media],
+        calls=[(call.name, call.arguments) for call in calls],
+        results=results,
+    )
+    size, tokens = len(raw), 0
+    for data, worth in media:
+        size -= len(data)
+        tokens += worth
+    return Message(
+        role,
+        raw,
+        fingerprint,
+        spine,
+        calls=tuple([call.id for call in calls if call.id]),
+        answers=tuple([answered for answered, _ in results if answered]),
+        tokens=tokens + estimate_tokens(size),
+    )
+
+
+def plain_message(role: Role, text: str) -> Message:
+    """A message of nothing but text, in the spelling that all dialects can tell."""
+    value = {"role": role, "content": text}
+    return _noted(role, value, dump(value))
+
+
+def split(messages: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """What is claimed to be history, and what is new: the run at the end without an assistant.
+
+    An assistant message at the very end is a prefill, and new with the run before it.
+    """
+    at = len(messages)
+    if messages and messages[-1].role == "assistant":
+        at -= 1
+    while at and messages[at - 1].role != "assistant":
+        at -= 1
+    return tuple(messages[:at]), tuple(messages[at:])
+
+
+def asks_one_token(values: Sequence[object]) -> bool:
+    """Whether a limit among ``values`` leaves no room for a reply: a cache warm-up, a probe."""
+    # Not for negative numbers: LM Studio and llama.cpp read -1 as "no limit".
+    return any(
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+        for value in values
+    )
+
+
+def text_of(value: Mapping[str, object]) -> str:
+    """All text parts joined, exactly as spelled; a refusal if there is no text."""
+    content = value.get("content")
+    if isinstance(content, list):
+        content = "".join(_part_text(part) for part in content)
+    return _string(content) or _string(value.get("refusal"))
+
+
+def _part_text(part: object) -> str:
+    if isinstance(part, dict):
+        if part.get("type", "text") in _TEXT_PARTS:
+            return _string(part.get("text"))
+        return _string(part.get("refusal"))
+    return _string(part)
+
+
+def says_something(value: Mapping[str, object]) -> bool:
+    """Whether the message has something to show, calls aside: text, a refusal, media, speech."""
+    return bool(
+        text_of(value).strip() or value.get("audio") or next(_media(value.get("content")), None)
+    )
+
+
+def _media(content: object) -> Iterator[tuple[str, int]]:
+    """Each URL or base64 string in ``content``, with an estimate of its tokens."""
+    if not isinstance(content, list):
+        return
+    for part in content:
+        match part:
+            case {"image_url": {"url": str(url)}} | {"image_url": str(url)}:
+                yield url, _IMAGE_TOKENS
+            case (
+                {"input_audio": {"data": str(data)}}
+                | {"file": {"file_data": str(data)}}
+                | {"file": {"file_id": str(data)}}
+            ):
+                yield data, len(data) // _MEDIA_BYTES_PER_TOKEN
+            case _:
+                pass
+
+
+def calls_of(value: Mapping[str, object]) -> list[Call]:
+    """The tool calls of an assistant message; what cannot be read as one is a call not whole."""
+    items = value.get("tool_calls") or []
+    calls = [_call(item) for item in (items if isinstance(items, list) else [items])]
+    if legacy := value.get("function_call"):
+        call = _function("", legacy)
+        calls.append(call._replace(id=call.name))
+    return calls
+
+
+def _call(item: object) -> Call:
+    if not isinstance(item, dict):
+        return Call("", "", item, False)
+    ident, custom = _string(item.get("id")), item.get("custom")
+    if isinstance(custom, dict):
+        text = custom.get("input")
+        return Call(ident, _string(custom.get("name")), text, isinstance(text, str))
+    return _function(ident, item.get("function"))
+
+
+def _function(ident: str, function: object) -> Call:
+    if not isinstance(function, dict):
+        return Call(ident, "", function, False)
+    name, arguments = _string(function.get("name")), function.get("arguments")
+    if not isinstance(arguments, str):  # some servers send the object itself
+        return Call(ident, name, arguments, isinstance(arguments, dict))
+    try:
+        return Call(ident, name, json.loads(arguments), True)
+    except (RecursionError, ValueError):
+        return Call(ident, name, arguments, False)
+
+
+def without_calls(message: Message) -> Message | None:
+    """See ``spi.Dialect``. The fingerprint stays: it is still that stored message."""
+    if not message.calls:
+        return message
+    try:
+        text = message.raw.decode()
+        fields = walk_object(text)
+        kept = {key: values[-1] for key, values in fields.items() if key not in _WITH_CALLS}
+    except (NotJson, UnicodeDecodeError):
+        return None
+    if not says_something({key: place.value for key, place in kept.items()}):
+        return None
+    spelled = (dump(key) + b":" + text[p.start : p.end].encode() for key, p in kept.items())
+    raw = b"{" + b",".join(spelled) + b"}"
+    tokens = max(1, message.tokens - estimate_tokens(len(message.raw)) + estimate_tokens(len(raw)))
+    return message._replace(raw=raw, calls=(), tokens=tokens)
+
+
+def joined(values: Sequence[object]) -> object:
+    """Contents that follow each other as one: a string if all are, else an array of parts.
+
+    ``None`` if there is no content among them.
+    """
+    contents = [value for value in values if isinstance(value, str | list)]
+    if not contents:
+        return None
+    texts = [content for content in contents if isinstance(content, str)]
+    if len(texts) == len(contents):
+        return "".join(texts)
+    parts: list[object] = []
+    run: list[str] = []
+    for content in [*contents, []]:
+        if isinstance(content, str):
+            run.append(content)
+            continue
+        if text := "".join(run):
+            parts.append({"type": "text", "text": text})
+        run = []
+        parts += content
+    return parts
+
+
+def stored_text(message: Message) -> str:
+    """The text of a stored message; empty if it has none that can be read."""
+    try:
+        return text_of(read_object(message.raw))
+    except NotJson:
+        return ""
+
+
+def _string(value: object) -> str:
+    return value if isinstance(value, str) else ""

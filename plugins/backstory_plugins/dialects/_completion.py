@@ -1,0 +1,151 @@
+"""A chat completion as memory keeps it: what the answer was, and one message to tell again.
+
+The tables of ``docs/dialects.md`` 2.5 (verdicts) and 2.6 (what of a reply a request may hold).
+"""
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+
+from backstory.jsonbody import NotJson, Value, decode, dump, read_object, walk_array, walk_object
+from backstory.model import Answer, Prompt, Reply, Verdict
+from backstory_plugins.dialects._chat import (
+    calls_of,
+    joined,
+    read_message,
+    says_something,
+)
+from backstory_plugins.dialects._chunks import read_chunks
+
+log = logging.getLogger(__name__)
+
+# What a server says beside the message, and a strict server refuses to hear again with a 422.
+_NEVER_KEPT = frozenset({"annotations", "logprobs", "index", "parsed"})
+_NATURAL_STOPS = frozenset({"stop", "tool_calls", "function_call"})
+_not_a_number = re.compile(rb"NaN|Infinity").search
+
+
+def read_stream(prompt: Prompt, answer: Answer) -> Reply:
+    """The reply in an event stream, which ends with a finish reason and then ``[DONE]``."""
+    message, finish, done = read_chunks(answer.body)
+    if finish is None:
+        return Reply(Verdict.ABORTED)  # even after [DONE]: vLLM and TGI send that after errors too
+    if finish != "error" and not (done or answer.proved):
+        return Reply(Verdict.ABORTED)  # only the connection's close ended it: anything may lack
+    return _reply(prompt, finish, message)
+
+
+def read_completion(prompt: Prompt, answer: Answer) -> Reply:
+    """The reply in a JSON object, which proves its own end: the closing brace."""
+    try:
+        text = decode(answer.body)
+        fields = walk_object(text)
+        if _last(fields, "error"):
+            return Reply(Verdict.ERROR)
+        choice = _first_choice(text, fields)
+        place = choice.get("message", [Value(None, 0, 0)])[-1]
+    except NotJson:
+        return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
+    message = place.value if isinstance(place.value, dict) else {}
+    finish = _last(choice, "finish_reason")
+    if finish is None and "finish_reason" in choice:
+        return Reply(Verdict.ABORTED)  # the server itself says that it has not finished
+    spelled = text[place.start : place.end].encode()
+    return _reply(prompt, finish if isinstance(finish, str) else "stop", message, spelled)
+
+
+def _last(fields: Mapping[str, Sequence[Value]], key: str) -> object:
+    return fields[key][-1].value if key in fields else None
+
+
+def _first_choice(text: str, fields: Mapping[str, Sequence[Value]]) -> dict[str, list[Value]]:
+    """The fields of the choice with the lowest index: the one that memory keeps."""
+    places = walk_array(text, fields["choices"][-1].start) if "choices" in fields else []
+    choices = [place for place in places if isinstance(place.value, dict)]
+    if not choices:
+        return {}
+    return walk_object(text, min(choices, key=_index).start, whole=False)
+
+
+def _index(choice: Value) -> int:
+    index = choice.value.get("index") if isinstance(choice.value, dict) else None
+    return index if isinstance(index, int) else 0
+
+
+def _reply(
+    prompt: Prompt, finish: str, message: Mapping[str, object], spelled: bytes = b""
+) -> Reply:
+    kept = _kept(message)
+    verdict = _verdict(finish, kept)
+    if not verdict.kept:
+        return Reply(verdict)
+    if prompt.prefill:
+        began = read_object(prompt.new[-1].raw).get("content")
+        kept["content"] = joined([began, kept.get("content")])
+    raw = spelled if spelled and kept == message else dump(kept)
+    stored = read_message(kept, raw)
+    # Python reads 1E400 and writes Infinity: told again, that would fail every later request.
+    if stored is None or (_not_a_number(raw) and not _is_json(raw)):
+        return Reply(Verdict.ERROR)
+    return Reply(verdict, (stored,))
+
+
+def _kept(message: Mapping[str, object]) -> dict[str, object]:
+    """The reply as a message that can be sent in a request."""
+    kept: dict[str, object] = {"role": "assistant"}
+    content = message.get("content")
+    if "content" in message and (content is None or isinstance(content, str | list)):
+        kept["content"] = content
+    for key, value in message.items():
+        if key in _NEVER_KEPT or key.startswith("content_filter") or key in ("role", "content"):
+            continue
+        if key == "tool_calls" and isinstance(value, list):
+            value = [_without_index(call) for call in value]
+        elif key == "audio":
+            value = _audio(value)
+        if value is not None and value != []:
+            kept[key] = value
+    return kept
+
+
+def _without_index(call: object) -> object:
+    if isinstance(call, dict) and "index" in call:
+        return {key: value for key, value in call.items() if key != "index"}
+    return call
+
+
+def _audio(value: object) -> object:
+    """Speech is told again by its id alone."""
+    ident = value.get("id") if isinstance(value, dict) else None
+    return {"id": ident} if ident else None
+
+
+def _verdict(finish: str, message: Mapping[str, object]) -> Verdict:
+    calls = calls_of(message)
+    if finish in ("error", "abort"):
+        return Verdict.ERROR
+    if finish == "content_filter":
+        return Verdict.FILTERED
+    if not all(call.whole for call in calls):
+        return Verdict.ERROR
+    said = says_something(message)
+    if not said and (not calls or finish == "length"):
+        return Verdict.EMPTY
+    if finish == "length":
+        return Verdict.TRUNCATED
+    if finish not in _NATURAL_STOPS:
+        log.info("openai.chat: finish_reason %.40r is read as a natural stop", finish)
+    return Verdict.TOOL if calls else Verdict.COMPLETE
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        json.loads(raw, parse_constant=_refuse)
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(constant)

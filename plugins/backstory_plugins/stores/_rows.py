@@ -1,0 +1,113 @@
+"""The messages of a turn as two blobs: what was said, and what is known about it.
+
+The first blob is the raw bytes of every message, joined and otherwise untouched. The second has
+a record of fixed layout for each message, so that a reader needs no parser to find its way::
+
+    1 byte   layout, now 1
+    4 bytes  how many messages were asked; the others are the reply
+    each:    role (1), tokens (4), length of raw (4), length of spine (1), length of ids (4),
+             fingerprint (32), spine (0 or 32), ids (JSON: [calls, answers]; nothing if both empty)
+
+Numbers are little-endian. Whoever changes the layout gives it the next number and goes on
+reading the old ones.
+"""
+
+import json
+import struct
+from collections.abc import Sequence
+from typing import get_args
+
+from backstory.model import Message, Role, Turn
+
+LAYOUT = 1
+
+_HEAD = struct.Struct("<BI")
+_RECORD = struct.Struct("<BIIBI")
+_LENGTH = struct.Struct("<I")
+_DIGEST = 32
+_ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
+assert get_args(Role) == _ROLES  # a role's place in this tuple is what is stored: append only
+
+
+def ident(text: str) -> bytes:
+    """An id or owner as a column holds it: any string, lone surrogates and NUL included.
+
+    A token's claim may hold them; a text column would refuse or cut such a name.
+    """
+    return text.encode("utf-8", "surrogatepass")
+
+
+def text(stored: bytes) -> str:
+    """The inverse of ``ident``."""
+    return stored.decode("utf-8", "surrogatepass")
+
+
+def pack(turn: Turn) -> tuple[bytes, bytes]:
+    """The raw bytes of the turn's messages, and the facts about them."""
+    facts = [_HEAD.pack(LAYOUT, len(turn.asked))]
+    for message in turn.messages:
+        facts.extend(_record(message))
+    return b"".join(message.raw for message in turn.messages), b"".join(facts)
+
+
+def unpack(raw: bytes, facts: bytes) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
+    """What was asked, and the reply: the inverse of ``pack``.
+
+    Raises:
+        ValueError: the blobs are not what ``pack`` wrote, or a newer version wrote them.
+    """
+    layout, asked = _HEAD.unpack_from(facts)
+    if layout != LAYOUT:
+        raise ValueError(f"layout {layout} of a stored turn is unknown: install a newer Backstory")
+    messages: list[Message] = []
+    at, begin = _HEAD.size, 0
+    while at < len(facts):
+        role, tokens, raw_size, spine_size, ids_size = _RECORD.unpack_from(facts, at)
+        at += _RECORD.size
+        fingerprint, at = facts[at : at + _DIGEST], at + _DIGEST
+        spine, at = facts[at : at + spine_size], at + spine_size
+        calls, answers = json.loads(facts[at : at + ids_size]) if ids_size else ((), ())
+        at += ids_size
+        said, begin = raw[begin : begin + raw_size], begin + raw_size
+        messages.append(
+            Message(_ROLES[role], said, fingerprint, spine, tuple(calls), tuple(answers), tokens)
+        )
+    if at != len(facts) or begin != len(raw):
+        raise ValueError("a stored turn is damaged: its facts do not fit its messages")
+    return tuple(messages[:asked]), tuple(messages[asked:])
+
+
+def first_fingerprint(facts: bytes) -> bytes:
+    """The fingerprint of the turn's first message; empty if it has none."""
+    start = _HEAD.size + _RECORD.size
+    return facts[start : start + _DIGEST]
+
+
+def pack_list(items: Sequence[bytes]) -> bytes:
+    """Some byte strings as one, each with its length in front."""
+    return b"".join(_LENGTH.pack(len(item)) + item for item in items)
+
+
+def unpack_list(packed: bytes) -> tuple[bytes, ...]:
+    """The inverse of ``pack_list``."""
+    items: list[bytes] = []
+    at = 0
+    while at < len(packed):
+        (length,) = _LENGTH.unpack_from(packed, at)
+        at += _LENGTH.size
+        items.append(packed[at : at + length])
+        at += length
+    return tuple(items)
+
+
+def _record(message: Message) -> tuple[bytes, ...]:
+    if len(message.fingerprint) != _DIGEST or len(message.spine) not in (0, _DIGEST):
+        raise ValueError("a fingerprint has 32 bytes, a spine 32 or none")
+    ids = b""
+    if message.calls or message.answers:
+        # ASCII output: an id with a lone surrogate can be spelled only as an escape.
+        ids = json.dumps([message.calls, message.answers], separators=(",", ":")).encode("ascii")
+    fixed = _RECORD.pack(
+        _ROLES.index(message.role), message.tokens, len(message.raw), len(message.spine), len(ids)
+    )
+    return fixed, message.fingerprint, message.spine, ids

@@ -1,0 +1,101 @@
+"""The tables of the SQLite store, as the numbered steps that lead to them.
+
+A step that has been released is never edited; a change is a new step at the end. The number of
+steps that a file has seen is its ``user_version``.
+"""
+
+import sqlite3
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (  # 1: conversations and their trees of turns
+        # The keys of the conversations, by their row; ``_sealed.py`` says why apart. Rows of one
+        # size that are appended, overwritten in place and never deleted are never moved either.
+        """
+        CREATE TABLE secret (
+            row INTEGER PRIMARY KEY,
+            free INTEGER NOT NULL,
+            key BLOB NOT NULL CHECK (length(key) = 32)
+        )
+        """,
+        "CREATE INDEX secret_free ON secret (row) WHERE free",
+        # Tenant, subject and id are digests; the names are sealed with the pinned messages.
+        """
+        CREATE TABLE conversation (
+            row INTEGER PRIMARY KEY REFERENCES secret (row),
+            tenant BLOB NOT NULL,
+            subject BLOB NOT NULL,
+            id BLOB NOT NULL,
+            version INTEGER NOT NULL,
+            head_turn BLOB,
+            head_chain BLOB,
+            head_depth INTEGER,
+            head_size INTEGER,
+            head_tokens INTEGER,
+            mode TEXT NOT NULL,
+            longest_claim INTEGER NOT NULL,
+            dialects TEXT NOT NULL,
+            single_use INTEGER NOT NULL,
+            created REAL NOT NULL,
+            updated REAL NOT NULL,
+            sealed BLOB NOT NULL,
+            UNIQUE (tenant, subject, id)
+        )
+        """,
+        "CREATE INDEX conversation_single_use ON conversation (updated) WHERE single_use",
+        # Ids are BLOB because those of imported turns may hold characters that no text takes.
+        # The sealed raw bytes come last: what stands before them is read without their pages.
+        """
+        CREATE TABLE turn (
+            row INTEGER PRIMARY KEY,
+            conversation INTEGER NOT NULL REFERENCES conversation (row) ON DELETE CASCADE,
+            id BLOB NOT NULL,
+            parent BLOB,
+            dialect BLOB NOT NULL,
+            chain BLOB NOT NULL,
+            depth INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            tokens INTEGER NOT NULL,
+            truncated INTEGER NOT NULL,
+            imported INTEGER NOT NULL,
+            created REAL NOT NULL,
+            facts BLOB NOT NULL,
+            raw BLOB NOT NULL,
+            UNIQUE (conversation, id)
+        )
+        """,
+        "CREATE INDEX turn_chain ON turn (conversation, chain, depth)",
+        "CREATE INDEX turn_root ON turn (conversation) WHERE parent IS NULL",
+        # One row that ``ready`` writes to: only a write proves that writing works.
+        "CREATE TABLE pulse (row INTEGER PRIMARY KEY CHECK (row = 1), beat INTEGER NOT NULL)",
+        "INSERT INTO pulse VALUES (1, 0)",
+    ),
+)
+
+
+class NewerSchema(RuntimeError):
+    """A newer version of Backstory has written this file; nothing was changed."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables up to date: wholly or not at all, and once if two processes start at once.
+
+    Raises:
+        NewerSchema: the file is ahead of this version.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (seen,) = connection.execute("PRAGMA user_version").fetchone()
+        if seen > len(MIGRATIONS):
+            raise NewerSchema(
+                f"the database has schema {seen}, this version knows up to {len(MIGRATIONS)}: "
+                "install the newer Backstory again, or name another file with --store"
+            )
+        for step in MIGRATIONS[seen:]:
+            for statement in step:
+                connection.execute(statement)
+        # A pragma takes no parameters; the number is ours.
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")

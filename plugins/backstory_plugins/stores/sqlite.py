@@ -1,0 +1,168 @@
+"""Conversations in one file of this machine, durable before anybody is told so. The default.
+
+What is erased cannot be read any more, by nobody (``_sealed.py``). Nothing of SQLite runs on the event loop: one thread writes (``_writer.py``), two read
+(``_readers.py``). Several processes may share the file.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from backstory.errors import StoreUnavailable
+from backstory.model import Conversation, Owner, Turn
+from backstory.spi import Store
+from backstory_plugins.stores import _changes as changes
+from backstory_plugins.stores import _queries as queries
+from backstory_plugins.stores._readers import Query, Readers
+from backstory_plugins.stores._sqlite_file import BUSY_SECONDS, open_file, unavailable
+from backstory_plugins.stores._writer import Work, Writer
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 2 * BUSY_SECONDS
+"""Longest wait for an answer: for the batch that is being written, and then for one's own."""
+
+
+class _Threads(NamedTuple):
+    writer: Writer
+    readers: Readers
+
+
+class SqliteStore:
+    """See ``spi.Store``. Used from one event loop at a time."""
+
+    def __init__(self, file: str) -> None:
+        """``file`` is made by ``open`` if it does not exist; its directory must."""
+        self.file = file
+        self._threads: _Threads | None = None
+
+    @classmethod
+    def from_url(cls, url: str) -> "SqliteStore":
+        """The store in the file that ``sqlite:///relative.db`` or ``sqlite:////absolute.db`` names.
+
+        Raises:
+            ValueError: not such a URL; the message says what to write instead.
+        """
+        parts = urlsplit(url)
+        path = unquote(parts.path[1:])
+        if parts.scheme != "sqlite" or parts.netloc or not path or path.endswith("/"):
+            raise ValueError(
+                f"not a file of SQLite: {url!r}; write sqlite:///name.db for a file in the working "
+                "directory, sqlite:////path/name.db for any other"
+            )
+        if parts.query or parts.fragment or "\0" in path:
+            raise ValueError(
+                f"sqlite:// takes a path and nothing else: {url!r}; write ? as %3F and # as %23"
+            )
+        if path == ":memory:":
+            raise ValueError("a database in memory would be another one for each thread: memory://")
+        return cls(path)
+
+    async def open(self) -> None:
+        """See ``spi.Store``.
+
+        Raises:
+            StoreUnavailable: there can be no such file, or it is no database of ours.
+            RuntimeError: a newer version of Backstory has written it.
+        """
+        if self._threads is None:
+            loop = asyncio.get_running_loop()
+            self._threads = await asyncio.to_thread(_begin, self.file, loop)
+
+    async def close(self) -> None:
+        """See ``spi.Store``. Whatever was begun is answered first."""
+        threads, self._threads = self._threads, None
+        if threads is not None:
+            await asyncio.to_thread(_finish, threads)
+
+    async def ready(self) -> None:
+        """See ``spi.Store``. Writes, because nothing less notices a disk that is full."""
+        await self._write(changes.beat)
+
+    async def load(self, owner: Owner, conversation: str) -> Conversation | None:
+        """See ``spi.Store``."""
+        return await self._read(lambda db: queries.load(db, owner, conversation))
+
+    async def path(
+        self, owner: Owner, conversation: str, turn: str, limit: int | None = None
+    ) -> tuple[Turn, ...]:
+        """See ``spi.Store``."""
+        return await self._read(lambda db: queries.path(db, owner, conversation, turn, limit))
+
+    async def match(self, owner: Owner, conversation: str, chains: Sequence[bytes]) -> Turn | None:
+        """See ``spi.Store``."""
+        return await self._read(lambda db: queries.match(db, owner, conversation, chains))
+
+    async def first_fingerprints(self, owner: Owner, conversation: str) -> frozenset[bytes]:
+        """See ``spi.Store``."""
+        return await self._read(lambda db: queries.first_fingerprints(db, owner, conversation))
+
+    async def turn(self, owner: Owner, conversation: str, turn: str) -> Turn | None:
+        """See ``spi.Store``."""
+        return await self._read(lambda db: queries.turn(db, owner, conversation, turn))
+
+    async def commit(self, owner: Owner, after: Conversation, turns: Sequence[Turn]) -> None:
+        """See ``spi.Store``. On the disk when it returns, together with whatever else waited.
+
+        Raises:
+            ValueError: a turn is stored already, or its parent is not.
+        """
+        await self._write(lambda db: changes.commit(db, owner, after, turns))
+
+    async def touch(self, owner: Owner, conversation: str) -> None:
+        """See ``spi.Store``."""
+        await self._write(lambda db: changes.touch(db, owner, conversation))
+
+    async def erase(self, owner: Owner, conversation: str) -> bool:
+        """See ``spi.Store``. Its key is gone from the file and from the write-ahead log.
+
+        Content stands in the file only under that key. If another process is reading the log just
+        then, its truncation follows as soon as it can.
+        """
+        return await self._write(lambda db: changes.erase(db, owner, conversation), scrub=True)
+
+    async def expire(self, before: float) -> int:
+        """See ``spi.Store``. In portions, so that nobody's turn waits for long behind it."""
+        count = 0
+        while some := await self._write(lambda db: changes.expire(db, before), scrub=True):
+            count += some
+        return count
+
+    async def _read(self, query: Query[T]) -> T:
+        return await _answer(self._running().readers.submit(query))
+
+    async def _write(self, work: Work[T], *, scrub: bool = False) -> T:
+        return await _answer(self._running().writer.submit(work, scrub=scrub))
+
+    def _running(self) -> _Threads:
+        if self._threads is None:
+            raise StoreUnavailable("the store is closed")
+        return self._threads
+
+
+async def _answer(future: asyncio.Future[T]) -> T:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await future
+    except TimeoutError as error:
+        raise StoreUnavailable(f"SQLite did not answer within {ANSWER_SECONDS:g} s") from error
+
+
+def _begin(file: str, loop: asyncio.AbstractEventLoop) -> _Threads:
+    connection = open_file(file)
+    try:
+        readers = Readers(file, loop)
+    except sqlite3.Error as error:
+        connection.close()
+        raise unavailable(error) from error
+    return _Threads(Writer(connection, loop), readers)
+
+
+def _finish(threads: _Threads) -> None:
+    threads.writer.finish()
+    threads.readers.finish()
+
+
+_: type[Store] = SqliteStore

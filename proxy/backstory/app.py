@@ -1,0 +1,162 @@
+"""The composition root: what the server is made of, and in which order a request meets it."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser
+from aiohttp.typedefs import Middleware
+
+from backstory import stages
+from backstory.body import ignore_expect
+from backstory.config import Config
+from backstory.errors import ConfigError, StoreUnavailable
+from backstory.exchange import of
+from backstory.keys import Ring, read_or_make
+from backstory.manage import PREFIX, Manage
+from backstory.recall import Memory
+from backstory.registry import load_dialects, load_store
+from backstory.relayed import leave_head_alone
+from backstory.routes import BUILT_IN, RouteTable
+from backstory.session import CookieSeal
+from backstory.spi import Store
+from backstory.tasks import Tasks
+from backstory.upstream import Upstream
+from backstory.upstream_head import UpstreamHead
+
+log = logging.getLogger(__name__)
+
+RUN_APP: dict[str, Any] = {
+    "handler_cancellation": True,  # a client that left must not keep the upstream working
+    "auto_decompress": False,  # what is passed through keeps its bytes
+    "access_log": None,  # ours is one line an exchange, without the query
+    "keepalive_timeout": 75.0,
+    "shutdown_timeout": 20.0,
+    "max_line_size": 16384,
+    "max_field_size": 16384,  # a token may have 8 KiB
+}
+"""What aiohttp's runner must be told: ``web.run_app(create_app(config), **RUN_APP)``."""
+
+
+def chain(
+    config: Config, ring: Ring, table: RouteTable, memory: Memory, tasks: Tasks
+) -> tuple[tuple[str, Middleware], ...]:
+    """The stages, outermost first. Nothing else decides their order."""
+    seal = CookieSeal(ring, config.session_max_age_seconds)
+    return (
+        ("exchange", stages.exchange(table, via=config.via)),
+        ("auth", stages.auth(config, ring, strict=config.strict)),
+        ("session", stages.session(config, seal, trusted_proxies=config.trusted_proxies)),
+        ("memory", stages.memory(memory, config, tasks)),
+    )
+
+
+def create_app(config: Config) -> web.Application:
+    """The whole server as an application.
+
+    Raises:
+        ConfigError: with every problem of ``config``.
+    """
+    problems = config.problems()
+    if problems:
+        raise ConfigError(problems)
+    if not HttpRequestParser.__module__.endswith("._http_parser"):
+        raise ConfigError(["aiohttp: its C parser is missing; install the wheel, not the source"])
+    for warning in config.warnings():
+        log.warning("%s", warning)
+    rows = (*config.routes, *BUILT_IN)
+    table = RouteTable(rows, load_dialects(row.dialect for row in rows))
+    memory = Memory(load_store(config.store), config)
+    tasks = Tasks()
+    upstreams = _upstreams(config, tasks)
+    head = UpstreamHead(config, config, via=config.via)
+    forward = stages.Forward(upstreams, head, tasks, end_seconds=config.end_seconds)
+    manage = Manage(memory)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if of(request).target.startswith(PREFIX):
+            return await manage(request)
+        return await forward(request)
+
+    stages_in_order = chain(config, key_ring(config), table, memory, tasks)
+    app = web.Application(middlewares=[stage for _, stage in stages_in_order])
+    app.router.add_route("*", "/{path:.*}", handle, expect_handler=ignore_expect)
+    app.on_response_prepare.append(leave_head_alone)
+
+    async def drain(_: web.Application) -> None:
+        manage.draining = True
+
+    async def run(_: web.Application) -> AsyncIterator[None]:
+        await memory.store.open()
+        expiry = tasks.spawn(_expire(memory.store, config.single_use_ttl), name="expire")
+        yield
+        expiry.cancel()
+        await tasks.settle(config.store_seconds + config.end_seconds)
+        for upstream in upstreams.values():
+            await upstream.close()
+        await memory.store.close()
+
+    app.on_shutdown.append(drain)
+    app.cleanup_ctx.append(run)
+    return app
+
+
+async def _expire(store: Store, ttl: float) -> None:
+    """Erase, from time to time, what nobody named a second time."""
+    while True:
+        try:
+            count = await store.expire(time.time() - ttl)
+        except StoreUnavailable as exc:
+            log.warning("conversations cannot expire now: %s", exc)
+        else:
+            if count:
+                log.info("%d conversations were used once and have expired", count)
+        await asyncio.sleep(min(600.0, max(ttl / 10, 1.0)))
+
+
+def _upstreams(config: Config, tasks: Tasks) -> dict[str, Upstream]:
+    origins = {"": config.upstream} | {r.upstream: r.upstream for r in config.routes if r.upstream}
+    return {
+        name: Upstream(
+            origin,
+            tasks,
+            connect_seconds=config.connect_seconds,
+            first_byte_seconds=config.first_byte_seconds,
+            silence_seconds=config.silence_seconds,
+            keepalive_seconds=config.upstream_keepalive_seconds,
+        )
+        for name, origin in origins.items()
+    }
+
+
+def key_ring(config: Config) -> Ring:
+    """The secrets of the configuration, or those of the key file beside the store.
+
+    Raises:
+        ConfigError: the key file cannot be used.
+    """
+    if config.session_secret is not None:
+        newest_first = (config.session_secret, *config.session_secrets_old)
+        return Ring([secret.as_bytes() for secret in newest_first])
+    path = _key_file(config)
+    if path is None:
+        return Ring([secrets.token_bytes(32)])  # lives as long as the memory does
+    try:
+        return Ring(read_or_make(path))
+    except (OSError, ValueError) as exc:
+        raise ConfigError([f"session_key_file: {exc}"]) from exc
+
+
+def _key_file(config: Config) -> Path | None:
+    if config.session_key_file:
+        return Path(config.session_key_file)
+    scheme, _, path = config.store.partition(":///")
+    if scheme != "sqlite":
+        return None
+    return Path(unquote(path.partition("?")[0])).with_suffix(".key")

@@ -1,0 +1,133 @@
+"""The demo upstream over HTTP: one handler for each dialect, and nothing that outlives a request."""
+
+import argparse
+import asyncio
+import socket
+import sys
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from backstory.demo_upstream import falcon, openai_chat
+from backstory.jsonbody import NotJson, dump, read_object
+from backstory.problems import split_address
+
+TOKEN_SECONDS = web.AppKey("token_seconds", float)
+"""How long each token takes."""
+
+_LARGEST_BODY_BYTES = 64 * 1024 * 1024
+_WHAT_IT_SPEAKS = (
+    "POST /conversation/{model}, POST /inference/{model}, POST …/chat/completions, GET …/models"
+)
+
+
+def create_demo_app(*, token_seconds: float = 0.02) -> web.Application:
+    """A stateless inference server that answers from the messages it was sent, and nothing else."""
+    app = web.Application(client_max_size=_LARGEST_BODY_BYTES)
+    app[TOKEN_SECONDS] = token_seconds
+    app.router.add_post("/conversation/{model}", _falcon)
+    app.router.add_post("/inference/{model}", _falcon)
+    app.router.add_post("/{prefix:(?:.*/)?}chat/completions", _openai_chat)
+    app.router.add_get("/{prefix:(?:.*/)?}models", _models)
+    app.router.add_route("*", "/{path:.*}", _unknown)
+    return app
+
+
+async def _falcon(request: web.Request) -> web.StreamResponse:
+    fields = await _read(request)
+    text = fields.get("text") if fields is not None else None
+    if fields is None or not isinstance(text, str):
+        return web.Response(status=400, text='The body must be a JSON object with a string "text".')
+    return await _stream(request, "text/plain; charset=utf-8", falcon.stream(fields, text))
+
+
+async def _openai_chat(request: web.Request) -> web.StreamResponse:
+    fields = await _read(request)
+    if fields is None:
+        return _openai_error(400, "The body must be a JSON object.")
+    completion = openai_chat.complete(fields)
+    if completion is None:
+        return _openai_error(400, "'messages' must be a list of messages.", param="messages")
+    if fields.get("stream") is not True:
+        return web.Response(body=completion.whole(), content_type="application/json")
+    options = fields.get("stream_options")
+    usage = isinstance(options, dict) and options.get("include_usage") is True
+    return await _stream(request, "text/event-stream", completion.events(include_usage=usage))
+
+
+async def _models(_: web.Request) -> web.StreamResponse:
+    model = {"id": openai_chat.MODEL, "object": "model", "created": 0, "owned_by": "backstory"}
+    return web.Response(
+        body=dump({"object": "list", "data": [model]}), content_type="application/json"
+    )
+
+
+async def _unknown(request: web.Request) -> web.StreamResponse:
+    return _openai_error(
+        404, f"Invalid URL ({request.method} {request.path}). This demo speaks: {_WHAT_IT_SPEAKS}"
+    )
+
+
+def _openai_error(status: int, message: str, *, param: str | None = None) -> web.Response:
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": None}
+    return web.Response(status=status, body=dump({"error": error}), content_type="application/json")
+
+
+async def _read(request: web.Request) -> dict[str, object] | None:
+    """The JSON object in the body, whatever its Content-Type says; ``None`` if there is none."""
+    try:
+        return read_object(await request.read())
+    except NotJson:
+        return None
+
+
+async def _stream(
+    request: web.Request, content_type: str, pieces: Iterable[bytes]
+) -> web.StreamResponse:
+    """Each piece as a chunk of its own, at the pace of a model."""
+    headers = {"Content-Type": content_type, "Cache-Control": "no-cache"}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    for piece in pieces:
+        await asyncio.sleep(request.app[TOKEN_SECONDS])
+        await response.write(piece)
+    await response.write_eof()
+    return response
+
+
+def _address(text: str) -> tuple[str, int]:
+    try:
+        return split_address(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
+
+
+def main(argv: list[str]) -> int:
+    """``backstory demo-upstream``: serve until stopped; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="backstory demo-upstream",
+        description=f"A small stateless upstream without a model. It speaks: {_WHAT_IT_SPEAKS}",
+    )
+    parser.add_argument("--listen", metavar="HOST:PORT", type=_address, default="127.0.0.1:7002")
+    parser.add_argument("--token-seconds", metavar="SECONDS", type=float, default=0.02)
+    options = parser.parse_args(argv)
+    host, port = options.listen
+    try:
+        listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as exc:
+        sys.stderr.write(f"backstory demo-upstream: {exc.strerror}\n")
+        return 1
+    shown = f"[{host}]" if ":" in host else host
+    sys.stdout.write(f"The demo upstream listens on http://{shown}:{listener.getsockname()[1]}\n")
+    sys.stdout.flush()  # whoever started it may wait for this line
+    web.run_app(
+        create_demo_app(token_seconds=options.token_seconds),
+        sock=listener,
+        print=None,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=1.0,
+    )
+    return 0

@@ -1,0 +1,88 @@
+"""One request under way: what the stages tell each other. The only mutable thing in the chain."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from aiohttp import web
+
+from backstory.model import Identity, Verdict
+from backstory.receipt import Receipt
+from backstory.routes import Route
+from backstory.tee import Tee
+
+Hook = Callable[[web.StreamResponse], Awaitable[None]]
+Source = Literal["header", "prefix", "claim", "cookie", "fallback", ""]
+
+
+@dataclass(slots=True)
+class Capture:
+    """An answer that memory wants: what copies it, and what to do at its end."""
+
+    tee: Tee
+    settle: Callable[[bool], Awaitable[Verdict]]
+    """Call once, at the end; the argument: the framing proved it. Commits what is to be kept.
+
+    Raises ``StoreUnavailable`` if the turn could not be made durable.
+    """
+    task: "asyncio.Task[None] | None" = None
+    """Reads the proved end and settles; outlives the client. Written by ``forward``."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Each field names the stage that writes it."""
+
+    id: str
+    target: str
+    """``exchange``: path and query as sent, without the conversation prefix."""
+    started: float
+    """``exchange``: seconds of the loop's clock."""
+    route: Route | None = None
+    """``exchange``: the memory route, if it is one."""
+    prefix_conversation: str | None = None
+    """``exchange``: from ``/-/c/{conversation}/``."""
+    identity: Identity | None = None
+    """``auth``"""
+    credential: Literal["header", "query", ""] = ""
+    """``auth``: where the token came from."""
+    conversation: str | None = None
+    """``session``: its id, within the owner's namespace."""
+    source: Source = ""
+    """``session``: what named the conversation."""
+    receipt: Receipt | None = None
+    """``session`` (off) or ``memory``: what the answer says that memory did."""
+    reason: str | None = None
+    """``session``: why the cookie did not count."""
+    before_head: list[Hook] = field(default_factory=list)
+    """Called between making the response and sending its head: the last moment for a header."""
+    body: bytes | None = None
+    """``memory``: what to send upstream; ``None``: the client's body as it comes."""
+    rewritten: bool = False
+    """``memory``: ``body`` is not what the client sent, and has no content coding."""
+    turn: str | None = None
+    """``memory``: the id that the turn has once stored."""
+    capture: Capture | None = None
+    """``memory``"""
+    asked: float | None = None
+    """``forward``: when the request went upstream."""
+    first_byte: float | None = None
+    """``forward``: when the head of the answer arrived."""
+    head_sent: bool = False
+    """``forward``: from here on an error has no status."""
+    status: int = 0
+    """``forward`` or ``exchange``"""
+    outcome: str = "passed"
+    """``committed``, ``discarded(why)``, or ``passed``: nothing was to be remembered."""
+    error: str | None = None
+    """Code of an error of ours."""
+
+
+EXCHANGE = web.RequestKey("exchange", Exchange)
+"""Where a request keeps its exchange."""
+
+
+def of(request: web.Request) -> Exchange:
+    """The exchange of a request."""
+    return request[EXCHANGE]

@@ -1,0 +1,39 @@
+"""The memory receipt: what the answer's headers say that memory did."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Outcome = Literal["new", "hit", "off", "read", "bypassed", "skipped", "replayed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """``Backstory-Memory``, a structured-field item (RFC 9651 section 3.3): a token with parameters."""
+
+    outcome: Outcome
+    turns: int | None = None
+    """Turns that were put in front of the request."""
+    omitted: int | None = None
+    """Older turns that were not."""
+    tokens: int | None = None
+    """Estimate of what was put in front."""
+    version: int | None = None
+    """The conversation's before this turn."""
+    read_as: str | None = None
+    reason: str | None = None
+
+    def with_reason(self, reason: str | None) -> "Receipt":
+        """The same with a reason, if there is one."""
+        return replace(self, reason=reason) if reason else self
+
+    def __str__(self) -> str:
+        """The field's value."""
+        parameters = (
+            ("turns", self.turns),
+            ("omitted", self.omitted),
+            ("tokens", self.tokens),
+            ("version", self.version),
+            ("as", self.read_as),
+            ("reason", self.reason),
+        )
+        return self.outcome + "".join(f";{k}={v}" for k, v in parameters if v is not None)

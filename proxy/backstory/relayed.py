@@ -1,0 +1,76 @@
+"""The upstream's answer as an aiohttp response: its head, its framing, and how to cut it."""
+
+import socket
+import struct
+
+from aiohttp import hdrs, web
+
+from backstory import headers
+from backstory.upstream import Framing, UpstreamAnswer
+
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close() sends a reset
+
+
+class Relayed(web.StreamResponse):
+    """Status, reason and end-to-end fields as the upstream sent them."""
+
+    def __init__(self, answer: UpstreamAnswer) -> None:
+        """``answer``: its head is known."""
+        super().__init__(status=answer.status, reason=answer.reason)
+        for name, value in headers.end_to_end(answer.fields):
+            if not headers.sets_our_cookie(name, value):
+                self.headers.add(_text(name), _text(value))
+        if answer.length is not None:
+            self.headers[hdrs.CONTENT_LENGTH] = str(answer.length)
+        self.as_sent = frozenset(name.lower() for name, _ in answer.fields)
+
+
+class CloseDelimited(Relayed):
+    """A body that ends when the connection does: its end proves to the client what it proved to us.
+
+    In chunks it would look complete even if it was cut.
+    """
+
+    _length_check = False  # as aiohttp's own WebSocketResponse does: no framing is added
+
+    def __init__(self, answer: UpstreamAnswer) -> None:
+        """See ``Relayed``."""
+        super().__init__(answer)
+        self.force_close()
+
+
+def relayed(answer: UpstreamAnswer) -> Relayed:
+    """A response that is framed as the answer is."""
+    return CloseDelimited(answer) if answer.framing is Framing.CLOSE else Relayed(answer)
+
+
+async def leave_head_alone(request: web.Request, response: web.StreamResponse) -> None:
+    """Take out what aiohttp adds to every head (for ``on_response_prepare``)."""
+    as_sent = response.as_sent if isinstance(response, Relayed) else frozenset((b"content-type",))
+    if b"server" not in as_sent:
+        response.headers.pop(hdrs.SERVER, None)
+    if b"content-type" not in as_sent:
+        response.headers.pop(hdrs.CONTENT_TYPE, None)
+
+
+def cut(request: web.Request, response: web.StreamResponse) -> None:
+    """End the connection so that nobody takes what was sent for all of it.
+
+    What is written already goes out. Then the end of framing is missing; where only the end of the
+    connection could tell, it is a reset, because a proper end would look complete.
+    """
+    transport = request.transport
+    if transport is None:
+        return
+    framed = response.content_length is not None or hdrs.TRANSFER_ENCODING in response.headers
+    connection = transport.get_extra_info("socket")
+    if not framed and connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.close()
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")  # RFC 9110 section 5.5: historical, and opaque to us

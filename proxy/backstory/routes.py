@@ -1,0 +1,58 @@
+"""Which requests have a memory, and in which dialect: a table, the first match wins."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backstory.errors import ConfigError
+from backstory.problems import PARAMETER, row_pattern, row_problems
+from backstory.settings import RouteSettings
+from backstory.spi import Dialect
+
+BUILT_IN = (
+    RouteSettings(match="/conversation/{model}", dialect="falcon"),
+    RouteSettings(match="/inference/{model}", dialect="falcon", memory="named"),
+    RouteSettings(match="**/chat/completions", dialect="openai.chat"),
+)
+"""Behind the configured rows. Raw-prompt routes act only when the request names its conversation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A row of the table, ready for use."""
+
+    settings: RouteSettings
+    dialect: Dialect
+    pattern: re.Pattern[str]
+
+    def target(self, target: str) -> str:
+        """What to ask the upstream for: the target as sent, unless the row has its own path."""
+        if not self.settings.upstream_path:
+            return target
+        path, mark, query = target.partition("?")
+        found = self.pattern.fullmatch(path)
+        assert found is not None
+        fill = PARAMETER.sub(lambda m: found.group(m[1]), self.settings.upstream_path)
+        return fill + mark + query
+
+
+class RouteTable:
+    """Finds the route of a request by the bytes that are forwarded, never by a decoded form."""
+
+    def __init__(self, rows: Sequence[RouteSettings], dialects: dict[str, Dialect]) -> None:
+        """``rows``: tried in order; ``dialects``: by name.
+
+        Raises:
+            ConfigError: with every row that cannot work.
+        """
+        if problems := row_problems(rows):
+            raise ConfigError(problems)
+        self._routes = [Route(row, dialects[row.dialect], row_pattern(row)) for row in rows]
+
+    def find(self, method: str, target: str) -> Route | None:
+        """The first row that matches, if it has a memory."""
+        path = target.partition("?")[0]
+        for route in self._routes:
+            if method in route.settings.methods and route.pattern.fullmatch(path):
+                return route if route.settings.memory != "off" else None
+        return None

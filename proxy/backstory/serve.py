@@ -1,0 +1,99 @@
+"""``backstory serve``: read the configuration, listen, run."""
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from backstory.app import RUN_APP, create_app
+from backstory.config import Config, load, settings
+from backstory.errors import ConfigError
+from backstory.log import to_stderr
+from backstory.problems import split_address
+
+Beside = Callable[[web.Application], AsyncIterator[None]]
+_FLAGS = ("upstream", "listen", "session", "fallback", "store", "auth")
+_SWITCHES = ("allow_open", "strict")
+
+
+def main(argv: list[str]) -> int:
+    """Run the proxy until it is told to stop; the exit status."""
+    try:
+        serve(read_command_line(argv), _say)
+    except ConfigError as exc:
+        return report(exc.problems)
+    return 0
+
+
+def report(problems: Iterable[str]) -> int:
+    """Say every problem on standard error; the exit status for it."""
+    sys.stderr.writelines(f"backstory: {problem}\n" for problem in problems)
+    return 2
+
+
+def read_command_line(argv: list[str], defaults: Mapping[str, Any] | None = None) -> Config:
+    """The configuration that flags, environment and file make together, over ``defaults``.
+
+    Raises:
+        ConfigError: with every problem.
+    """
+    parser = argparse.ArgumentParser(
+        prog="backstory serve", description="Run the proxy.", allow_abbrev=False
+    )
+    parser.add_argument("--config", metavar="FILE", help="a TOML file with settings")
+    known = settings()
+    for name in _FLAGS:
+        parser.add_argument(_flag(name), metavar=name.upper(), help=known[name].metadata["doc"])
+    for name in _SWITCHES:
+        parser.add_argument(
+            _flag(name), action="store_const", const="true", help=known[name].metadata["doc"]
+        )
+    given = {
+        name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None
+    }
+    file = given.pop("config", None)
+    return load(given, os.environ, file=file, defaults=defaults)
+
+
+def serve(config: Config, ready: Callable[[str], None], *, beside: Iterable[Beside] = ()) -> None:
+    """Listen and run; ``ready`` is told the address once requests are accepted.
+
+    ``beside``: what runs in the same process for as long as the server does.
+
+    Raises:
+        ConfigError: the configuration or the address cannot be used.
+    """
+    with to_stderr():
+        app = create_app(config)
+        app.cleanup_ctx.extend(beside)
+        listener = _listen(config.listen)
+        options = RUN_APP | {"shutdown_timeout": config.drain_timeout_seconds}
+        url = _url(listener)
+        web.run_app(app, sock=listener, backlog=1024, print=lambda _: ready(url), **options)
+
+
+def _listen(address: str) -> socket.socket:
+    host, port = split_address(address)
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as exc:
+        raise ConfigError([f"listen: cannot listen on {address}: {exc.strerror}"]) from exc
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _say(url: str) -> None:
+    sys.stderr.write(f"listening on {url}\n")
+    sys.stderr.flush()
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,138 @@
+"""Opens the exchange, answers for every error before the head, and writes the one log line.
+
+Refuses what an upstream could read differently than we do (RFC 9112 section 11.2): everything
+here is about the bytes of the request as they will be forwarded.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+from urllib.parse import unquote_to_bytes
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from backstory.answers import error_answer
+from backstory.errors import BackstoryError
+from backstory.exchange import EXCHANGE, Exchange
+from backstory.ids import CONVERSATION_ID
+from backstory.routes import RouteTable
+
+log = logging.getLogger("backstory.exchange")
+
+_PREFIX = "/-/c/"
+_BUG = BackstoryError(500, "internal_error", "Backstory failed; please report the line in its log")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:\d*)?")  # RFC 3986 3.2.2
+
+
+def exchange(table: RouteTable, *, via: str) -> Middleware:
+    """``via``: our name in ``Via``, by which a loop is recognised."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        loop = asyncio.get_running_loop()
+        under_way = Exchange(secrets.token_hex(8), request.raw_path, loop.time())
+        request[EXCHANGE] = under_way
+        try:
+            _open(request, under_way, table, via)
+            response = await handler(request)
+            under_way.status = response.status
+        except BackstoryError as error:
+            under_way.status, under_way.error = error.status, error.code
+            response = _refuse(request, under_way, error)
+        except (asyncio.CancelledError, ConnectionError):
+            under_way.status, under_way.error = 499, "client_left"  # nginx's status for it
+            raise
+        except Exception:
+            under_way.status, under_way.error = 500, "internal_error"
+            if under_way.head_sent:
+                raise  # the connection ends without the end of its framing
+            log.exception("a bug of ours, not of the request's")
+            response = _refuse(request, under_way, _BUG)
+        finally:
+            if under_way.capture and under_way.capture.task:
+                under_way.capture.task.add_done_callback(lambda _: _tell(request, under_way, loop))
+            else:
+                _tell(request, under_way, loop)
+        return response
+
+    return middleware
+
+
+def _open(request: web.Request, under_way: Exchange, table: RouteTable, via: str) -> None:
+    _check(request, via)
+    target = under_way.target
+    if target.startswith(_PREFIX):
+        name, slash, rest = target.removeprefix(_PREFIX).partition("/")
+        conversation = unquote_to_bytes(name).decode("latin-1")
+        if not slash or not CONVERSATION_ID.fullmatch(conversation):
+            raise BackstoryError(
+                400,
+                "invalid_conversation",
+                "the path must be /-/c/{conversation}/… with 1 to 256 visible ASCII characters",
+            )
+        under_way.prefix_conversation = conversation
+        under_way.target = "/" + rest
+    under_way.route = table.find(request.method, under_way.target)
+
+
+def _check(request: web.Request, via: str) -> None:
+    """Raise for what is ambiguous or malformed, or came from ourselves."""
+    if request.method in ("CONNECT", "TRACE"):
+        raise BackstoryError(
+            405, "method_not_allowed", f"{request.method} is not relayed; ask the upstream directly"
+        )
+    if tuple(request.version) not in ((1, 0), (1, 1)):
+        raise _bad("the protocol must be HTTP/1.0 or HTTP/1.1")
+    target = request.raw_path
+    if not (target.startswith("/") or (target == "*" and request.method == "OPTIONS")):
+        raise _bad("the request target must be a path, not a whole URL")
+    if "#" in target:
+        raise _bad("the request target has a fragment; leave out everything from # on")
+    if not _HOST.fullmatch(request.headers.get("Host", "")):
+        raise _bad("the Host field is not a host name with a port")
+    coding = request.headers.getall("Transfer-Encoding", [])
+    chunked = [c.strip().lower() for c in coding] == ["chunked"]
+    if coding and not (chunked and tuple(request.version) == (1, 1)):
+        raise _bad("Transfer-Encoding must be chunked and nothing else, in HTTP/1.1")
+    for line in request.headers.getall("Via", []):
+        if any(hop.split()[1:2] == [via] for hop in line.split(",")):
+            raise BackstoryError(
+                508,
+                "loop_detected",
+                "this request has passed here already; check the upstream's address",
+            )
+
+
+def _bad(message: str) -> BackstoryError:
+    return BackstoryError(400, "bad_request", message)
+
+
+def _refuse(request: web.Request, under_way: Exchange, error: BackstoryError) -> web.Response:
+    response = error_answer(error, under_way.route.dialect if under_way.route else None)
+    if under_way.route and under_way.receipt and under_way.conversation:
+        response.headers["Backstory-Conversation"] = under_way.conversation
+    return response
+
+
+def _tell(request: web.Request, under_way: Exchange, loop: asyncio.AbstractEventLoop) -> None:
+    """One line, without a word of what was said."""
+    began, route, receipt = under_way.started, under_way.route, under_way.receipt
+    line = {
+        "exchange": under_way.id,
+        "method": request.method,
+        "dialect": route.dialect.name if route else None,
+        "status": under_way.status,
+        "error": under_way.error,
+        "first_byte_ms": _milliseconds(began, under_way.first_byte),
+        "total_ms": _milliseconds(began, loop.time()),
+        "memory": receipt.outcome if receipt else None,
+        "turns": receipt.turns if receipt else None,
+        "outcome": under_way.outcome,
+    }
+    log.info("%s", {k: v for k, v in line.items() if v is not None})
+
+
+def _milliseconds(began: float, ended: float | None) -> float | None:
+    return None if ended is None else round((ended - began) * 1000, 1)

@@ -1,0 +1,172 @@
+"""The hot path: send, and move each chunk as it arrives; the client first.
+
+Four ways out. Ended: the held bytes follow once the turn is durable. Cut: the connection is closed
+without the end of its framing. Client gone: cancelled, which closes the upstream, unless the answer
+was complete already; then its turn is kept. Refused by us: nothing was sent yet, so it raises.
+"""
+
+import asyncio
+
+from aiohttp import web
+
+from backstory import headers
+from backstory.body import stream_body
+from backstory.errors import StoreUnavailable, UpstreamCut, UpstreamFailure
+from backstory.exchange import Capture, Exchange, of
+from backstory.model import Verdict
+from backstory.relayed import Relayed, cut, relayed
+from backstory.tasks import Tasks
+from backstory.tunnel import tunnel
+from backstory.upstream import Framing, Upstream, UpstreamAnswer
+from backstory.upstream_head import UpstreamHead
+
+
+class Forward:
+    """Handles every request that is not for ``/-/``."""
+
+    def __init__(
+        self,
+        upstreams: dict[str, Upstream],
+        head: UpstreamHead,
+        tasks: Tasks,
+        *,
+        end_seconds: float,
+    ) -> None:
+        """``upstreams``: by the address that a route names, the default one under ``""``."""
+        self._upstreams = upstreams
+        self._head = head
+        self._tasks = tasks
+        self._end_seconds = end_seconds
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Relay the request and its answer."""
+        exchange = of(request)
+        answer = await self._send(request, exchange)
+        try:
+            if answer.status == 101:
+                return await tunnel(request, answer, self._tasks)
+            response = relayed(answer)
+            for hook in exchange.before_head:
+                await hook(response)
+            exchange.head_sent = True
+            writer = await response.prepare(request)
+            if writer is not None and not answer.has_data:
+                writer.send_headers()  # aiohttp would keep the head until the first byte of body
+            await self._relay(request, exchange, answer, response)
+            return response
+        finally:
+            if exchange.capture is None or exchange.capture.task is None:
+                answer.close()
+
+    async def _send(self, request: web.Request, exchange: Exchange) -> UpstreamAnswer:
+        clock = asyncio.get_running_loop().time
+        upstream = self._upstreams[exchange.route.settings.upstream if exchange.route else ""]
+        target, fields = self._head.of_request(request, exchange)
+        body, length = exchange.body, None
+        exchange.asked = clock()
+        if body is None and request.body_exists:
+            upload, length = stream_body(request), request.content_length
+            answer = await upstream.send(request.method, target, fields, upload, length=length)
+        else:
+            if body is None and "Content-Length" in request.headers:
+                body = b""
+            answer = await upstream.send(request.method, target, fields, body)
+        exchange.first_byte = clock()
+        try:
+            self._head.check(answer.status)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+    async def _relay(
+        self, request: web.Request, exchange: Exchange, answer: UpstreamAnswer, response: Relayed
+    ) -> None:
+        """Move the body; whatever ends it early ends the client's connection too."""
+        capture = self._capture(exchange, answer)
+        tee = capture.tee if capture else None
+        sent = b""
+        try:
+            while chunk := await answer.read():
+                if tee is not None:
+                    chunk = tee.feed(chunk)
+                if chunk:
+                    await response.write(chunk)
+                    sent = chunk
+                if tee is not None and tee.marked:
+                    break
+            if capture is not None:
+                # A task of its own: a client that leaves now has had a complete answer.
+                work = self._finish(answer, capture)
+                capture.task = self._tasks.spawn(work, name="finish")
+                await asyncio.shield(capture.task)
+                await response.write(capture.tee.release())
+        except (UpstreamCut, UpstreamFailure, StoreUnavailable) as error:
+            await self._cut(request, exchange, response, error, sent)
+        except BaseException:
+            if capture is not None and capture.task is None:
+                exchange.outcome = "discarded(client_left)"
+            raise
+
+    def _capture(self, exchange: Exchange, answer: UpstreamAnswer) -> Capture | None:
+        """What is to be remembered of this answer: nothing of an error."""
+        capture = exchange.capture
+        if capture is None:
+            return None
+        if not 200 <= answer.status < 300:
+            exchange.outcome = "discarded(status)"
+            return None
+        codings = headers.codings([answer.field("Content-Encoding") or ""])
+        media_type = headers.media_type(answer.field("Content-Type"))
+        capture.tee.begin(answer.status, media_type, codings, answer.length)
+        return capture
+
+    async def _finish(self, answer: UpstreamAnswer, capture: Capture) -> None:
+        """Read to the proved end of the framing, then settle.
+
+        Raises:
+            UpstreamCut: the end did not come, or the body itself shows that it was cut.
+            StoreUnavailable: the turn could not be made durable.
+        """
+        try:
+            try:
+                async with asyncio.timeout(self._end_seconds):
+                    while chunk := await answer.read():
+                        capture.tee.feed(chunk)
+            except (UpstreamCut, TimeoutError) as exc:
+                # The end marker alone proves the end of a body that nothing else delimits.
+                if answer.framing is not Framing.CLOSE or not capture.tee.marked:
+                    raise UpstreamCut(
+                        "the framing did not end after the end of the answer"
+                    ) from exc
+            verdict = await capture.settle(answer.proved)
+            if verdict is Verdict.ABORTED and not answer.proved:
+                raise UpstreamCut("the answer stops in the middle")
+        finally:
+            answer.close()
+
+    async def _cut(
+        self,
+        request: web.Request,
+        exchange: Exchange,
+        response: Relayed,
+        error: UpstreamCut | UpstreamFailure | StoreUnavailable,
+        sent: bytes,
+    ) -> None:
+        """Say in the stream what happened, if the dialect can, and end it without its end."""
+        code = "upstream_truncated"
+        message = "the upstream's answer was cut; it is not remembered"
+        if isinstance(error, UpstreamFailure):
+            code, message = error.code, error.message
+        elif isinstance(error, StoreUnavailable):
+            code = "memory_commit_failed"
+            message = "the answer is complete, but could not be remembered; ask again"
+        exchange.error = code
+        if exchange.capture is not None and not isinstance(error, StoreUnavailable):
+            exchange.outcome = "discarded(cut)"
+        is_stream = headers.media_type(response.headers.get("Content-Type")) == "text/event-stream"
+        plain = "Content-Encoding" not in response.headers and response.content_length is None
+        if exchange.route is not None and is_stream and plain:
+            boundary = b"" if not sent or sent.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n"
+            await response.write(boundary + exchange.route.dialect.error_event(code, message))
+        cut(request, response)

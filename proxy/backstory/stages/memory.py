@@ -1,0 +1,237 @@
+"""Recall before the upstream is asked, commit before the client learns that the answer is complete."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from backstory import headers
+from backstory.body import decode_body, read_body
+from backstory.errors import BackstoryError, StoreUnavailable
+from backstory.exchange import Capture, Exchange, Hook, of
+from backstory.model import Answer, Mode, Owner, Prompt, Verdict
+from backstory.queue import ConversationQueue
+from backstory.recall import Memory, Recalled
+from backstory.receipt import Receipt
+from backstory.settings import MemorySettings
+from backstory.tasks import Tasks
+from backstory.tee import Tee, Undecodable
+
+log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OFF_LOOP_BYTES = 262144
+"""Bodies larger than this are parsed in a thread: other people's streams must not stall."""
+
+_STREAMS = ("text/event-stream", "application/x-ndjson")
+_SIGNED = ("Signature", "Signature-Input")
+_MODES: dict[str, Mode] = {
+    "auto": "auto",
+    "delta": "delta",
+    "transcript": "transcript",
+    "window": "window",
+}
+_EXPLICIT = ("header", "prefix", "claim")
+
+
+def memory(remembered: Memory, settings: MemorySettings, tasks: Tasks) -> Middleware:
+    """``remembered``: recalls and commits; ``tasks``: what outlives the client."""
+    queue = ConversationQueue(depth=settings.queue_depth, wait_seconds=settings.queue_seconds)
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        exchange = of(request)
+        if exchange.route is None:
+            return await handler(request)
+        exchange.before_head.append(_receipt(exchange))
+        if exchange.route.settings.memory == "named" and exchange.source not in _EXPLICIT:
+            exchange.conversation = None
+            exchange.receipt = exchange.receipt or Receipt("off", reason="no_conversation")
+        if exchange.conversation is None or exchange.receipt is not None:
+            return await handler(request)
+        prompt = await _read(request, exchange, settings)
+        if prompt is None:
+            return await handler(request)
+        leave = await queue.enter((_owner(exchange), exchange.conversation))
+        try:
+            await _recall(request, exchange, prompt, remembered, settings, tasks)
+            return await handler(request)
+        finally:
+            task = exchange.capture.task if exchange.capture else None
+            if task and not task.done():
+                task.add_done_callback(lambda _: leave())  # the client left, its turn is kept
+            else:
+                leave()
+
+    return middleware
+
+
+async def _read(
+    request: web.Request, exchange: Exchange, settings: MemorySettings
+) -> Prompt | None:
+    """The prompt in the request; without one ``exchange.receipt`` says why memory stays out."""
+    assert exchange.route is not None
+    codings = headers.codings(request.headers.getall("Content-Encoding", ()))
+    exchange.body = await read_body(request, settings.max_body_bytes)
+    if _is_signed(request):
+        exchange.receipt = Receipt("skipped", reason="signed")
+        return None
+    body: bytes | None = exchange.body
+    if codings:
+        body = decode_body(exchange.body, codings, settings.max_decoded_bytes)
+    if body is None:
+        exchange.receipt = Receipt("skipped", reason="content_encoding")
+        return None
+    prompt = await _off_loop(len(body), exchange.route.dialect.read_prompt, body)
+    if prompt is None or not prompt.new:
+        exchange.receipt = Receipt("skipped", reason="not_understood")
+    elif prompt.auxiliary:
+        exchange.receipt = Receipt("skipped", reason="auxiliary")
+    else:
+        return prompt
+    return None
+
+
+async def _recall(
+    request: web.Request,
+    exchange: Exchange,
+    prompt: Prompt,
+    remembered: Memory,
+    settings: MemorySettings,
+    tasks: Tasks,
+) -> None:
+    """Put history into the request, and see to it that the answer is remembered."""
+    assert exchange.route is not None
+    assert exchange.conversation is not None
+    owner, name = _owner(exchange), exchange.conversation
+    dialect, preset = exchange.route.dialect, _preset(request)
+    try:
+        recalled = await remembered.recall(owner, name, dialect, prompt, preset)
+    except StoreUnavailable as exc:
+        _without_store(request, exchange, exc)
+        return
+    _check_version(request, recalled)
+    if recalled.conversation.version and recalled.conversation.single_use:
+        _ = tasks.spawn(remembered.store.touch(owner, name), name="touch")
+    body = await _off_loop(len(prompt.body), recalled.body)
+    if body is not prompt.body:
+        exchange.body, exchange.rewritten = body, True
+    exchange.receipt = recalled.receipt.with_reason(exchange.reason)
+    if request.headers.get("Backstory-Memory", "").strip().lower() == "read":
+        receipt = exchange.receipt
+        exchange.receipt = Receipt(
+            "read", receipt.turns, receipt.omitted, receipt.tokens, receipt.version, receipt.read_as
+        )
+    elif not recalled.plan.stores:
+        exchange.receipt = Receipt("skipped", reason=recalled.plan.decision.name.lower())
+    else:
+        exchange.turn = recalled.turn
+        tee = Tee(settings.max_answer_bytes, dialect.end_marker)
+        exchange.capture = Capture(tee, Settler(remembered, recalled, exchange, tee).settle)
+        exchange.outcome = "discarded(no_answer)"
+
+
+class Settler:
+    """Decides at the end of an answer whether its turn is kept, and keeps it."""
+
+    def __init__(self, memory: Memory, recalled: Recalled, exchange: Exchange, tee: Tee) -> None:
+        """``tee``: holds the copy of the answer."""
+        self._memory = memory
+        self._recalled = recalled
+        self._exchange = exchange
+        self._tee = tee
+
+    async def settle(self, proved: bool) -> Verdict:
+        """See ``exchange.Capture.settle``."""
+        tee, recalled = self._tee, self._recalled
+        try:
+            body = tee.body()
+        except Undecodable as exc:
+            self._exchange.outcome = "discarded(no_copy)"
+            log.warning("turn %s is not remembered: %s", recalled.turn, exc)
+            return Verdict.UNPROVED
+        answer = Answer(tee.status, tee.media_type, body, proved)
+        reply = await _off_loop(len(body), recalled.dialect.read_reply, recalled.prompt, answer)
+        if not reply.verdict.kept:
+            self._exchange.outcome = f"discarded({reply.verdict.value})"
+            return reply.verdict
+        self._exchange.outcome = "discarded(store_unavailable)"
+        gone = await self._memory.commit(recalled, reply)
+        self._exchange.outcome = f"discarded({gone})" if gone else "committed"
+        return reply.verdict
+
+
+def _receipt(exchange: Exchange) -> Hook:
+    async def add(response: web.StreamResponse) -> None:
+        if exchange.receipt is None:
+            return
+        if exchange.conversation:
+            response.headers["Backstory-Conversation"] = exchange.conversation
+        if exchange.turn:
+            response.headers["Backstory-Turn"] = exchange.turn
+        response.headers["Backstory-Memory"] = str(exchange.receipt)
+        if exchange.asked is not None:
+            ours = (exchange.asked - exchange.started) * 1000
+            response.headers.add("Server-Timing", f"backstory;dur={ours:.1f}")
+        if headers.media_type(response.headers.get("Content-Type")) in _STREAMS:
+            response.headers["X-Accel-Buffering"] = "no"  # an nginx in front consumes it
+
+    return add
+
+
+def _without_store(request: web.Request, exchange: Exchange, exc: StoreUnavailable) -> None:
+    """An answer without its history is a wrong answer, unless the client says that it will do."""
+    log.warning("memory is unavailable: %s", exc)
+    if request.headers.get("Backstory-On-Error", "closed").strip().lower() != "bypass":
+        raise BackstoryError(
+            503,
+            "memory_unavailable",
+            "the conversation cannot be read now; nothing was run. Try again, or send"
+            " Backstory-On-Error: bypass to be answered without memory",
+            headers=(("Retry-After", "2"),),
+        ) from exc
+    exchange.receipt = Receipt("bypassed", reason="store_unavailable")
+
+
+def _check_version(request: web.Request, recalled: Recalled) -> None:
+    wanted = request.headers.get("If-Match")
+    if wanted is None:
+        return
+    is_at = f'"{recalled.conversation.version}"'
+    if wanted.strip() != is_at:
+        raise BackstoryError(
+            412,
+            "version_mismatch",
+            f"the conversation is at version {is_at}, not at the one that If-Match names; nothing was run",
+        )
+
+
+def _preset(request: web.Request) -> Mode:
+    value = request.headers.get("Backstory-Client", "auto").strip().lower()
+    if value not in _MODES:
+        raise BackstoryError(
+            400, "bad_request", "Backstory-Client must be auto, delta, transcript or window"
+        )
+    return _MODES[value]
+
+
+def _is_signed(request: web.Request) -> bool:
+    """A signature covers the body, so the body may not change (RFC 9421; AWS Signature Version 4)."""
+    aws = request.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256")
+    return aws or any(name in request.headers for name in _SIGNED)
+
+
+def _owner(exchange: Exchange) -> Owner:
+    assert exchange.identity is not None
+    return exchange.identity.owner
+
+
+async def _off_loop(size: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """``work`` done here, or in a thread if ``size`` bytes would hold up everybody else."""
+    if size <= OFF_LOOP_BYTES:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)

@@ -1,0 +1,138 @@
+"""Which conversation: the most explicit name that the request gives, and last the cookie.
+
+The header, the URL prefix, the token's claim, the session cookie; without any of them a new
+conversation begins where a cookie may be set.
+"""
+
+import ipaddress
+import re
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from backstory.errors import BackstoryError
+from backstory.exchange import Exchange, Source, of
+from backstory.ids import CONVERSATION_ID
+from backstory.model import Identity
+from backstory.receipt import Receipt
+from backstory.session import CookieSeal, CookieStorage
+from backstory.settings import SessionSettings
+from backstory.turns import new_conversation_id
+
+# They keep cookies without their user knowing, and one client object often serves many people.
+_SDK = re.compile(r"openai|anthropic|ollama|litellm|langchain|ai-sdk|aider|^ai/", re.IGNORECASE)
+
+
+def session(
+    settings: SessionSettings, seal: CookieSeal, *, trusted_proxies: tuple[str, ...] = ()
+) -> Middleware:
+    """``trusted_proxies``: whose word counts about how the request came."""
+    trusted = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        exchange = of(request)
+        identity = exchange.identity
+        if exchange.route is None or identity is None:
+            return await handler(request)
+        if _memory_header(request) == "off":
+            exchange.receipt = Receipt("off", reason="requested")
+            return await handler(request)
+        exchange.conversation, exchange.source = _named(request, exchange, identity)
+        if exchange.conversation is None and _cookies_allowed(request, settings):
+            storage = CookieStorage(seal, identity.owner, https=_is_https(request, trusted))
+            await _from_cookie(request, exchange, storage)
+        if (
+            exchange.conversation is None
+            and settings.fallback == "subject"
+            and not identity.anonymous
+        ):
+            exchange.conversation, exchange.source = "subject", "fallback"
+        if exchange.conversation is None:
+            exchange.receipt = Receipt("off", reason="no_conversation")
+        return await handler(request)
+
+    return middleware
+
+
+def _memory_header(request: web.Request) -> str:
+    value = request.headers.get("Backstory-Memory", "on").strip().lower()
+    if value not in ("on", "off", "read"):
+        raise BackstoryError(400, "bad_request", "Backstory-Memory must be on, off or read")
+    return value
+
+
+def _named(
+    request: web.Request, exchange: Exchange, identity: Identity
+) -> tuple[str | None, Source]:
+    header = request.headers.get("Backstory-Conversation")
+    if header is not None and not CONVERSATION_ID.fullmatch(header):
+        raise BackstoryError(
+            400,
+            "invalid_conversation",
+            "Backstory-Conversation must be 1 to 256 visible ASCII characters",
+        )
+    sources: tuple[tuple[str | None, Source], ...] = (
+        (header, "header"),
+        (exchange.prefix_conversation, "prefix"),
+        (identity.conversation, "claim"),
+    )
+    for name, source in sources:
+        if name is not None:
+            return (new_conversation_id() if name == "new" else name), source
+    return None, ""
+
+
+def _cookies_allowed(request: web.Request, settings: SessionSettings) -> bool:
+    route = of(request).route
+    if settings.session == "off" or (route and route.settings.memory == "named"):
+        return False
+    if settings.session == "always":
+        return True
+    if any(name.lower().startswith("x-stainless-") for name in request.headers):
+        return False
+    return not _SDK.search(request.headers.get("User-Agent", ""))
+
+
+async def _from_cookie(request: web.Request, exchange: Exchange, storage: CookieStorage) -> None:
+    kept = await storage.load_session(request)
+    if not kept.new:
+        _same_site(request)
+    exchange.reason = kept.refusal
+    if kept.new:
+        kept["conversation"] = new_conversation_id()
+    exchange.conversation, exchange.source = kept["conversation"], "cookie"
+
+    async def save(response: web.StreamResponse) -> None:
+        # aiohttp-session's middleware would never save with a streamed answer.
+        if exchange.receipt and exchange.receipt.outcome in ("new", "hit", "read"):
+            await storage.save_session(request, response, kept)
+
+    exchange.before_head.append(save)
+
+
+def _same_site(request: web.Request) -> None:
+    """Another site's page must not use a visitor's memory (Fetch metadata, W3C)."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+        raise BackstoryError(
+            403,
+            "cross_site",
+            "a page of another site sent this with the session cookie; name the conversation with"
+            " the header Backstory-Conversation instead",
+        )
+
+
+def _is_https(
+    request: web.Request, trusted: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
+) -> bool:
+    if request.secure:
+        return True
+    try:
+        peer = ipaddress.ip_address(request.remote or "")
+    except ValueError:  # a Unix socket has no address
+        return False
+    if not any(peer in network for network in trusted):
+        return False
+    # The last value is the one that the trusted proxy itself added.
+    proto = request.headers.getall("X-Forwarded-Proto", [""])[-1].rpartition(",")[2]
+    return proto.strip().lower() == "https"

@@ -1,0 +1,260 @@
+"""What every dialect is held to, its bodies given.
+
+A dialect's test class inherits this one, overrides the three fixtures, and so proves what the
+proxy relies on whatever the API is: nothing that a stranger sends makes it raise, what the client
+sent keeps its bytes, a cut answer is never taken for a whole one, and what was remembered can be
+told again and is recognised when a client tells it.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from backstory.jsonbody import Value, decode, dump, read_object, walk_object
+from backstory.model import Answer, Message, Prompt, Reply
+from backstory.spi import Dialect
+
+NOT_PROMPTS = (
+    b"",
+    b" ",
+    b"{",
+    b"[]",
+    b"null",
+    b"0",
+    b'"text"',
+    b"{}",
+    b"{}}",
+    b'{"a":}',
+    b"\xff",
+    b"\xef\xbb\xbf{}",
+    b'{"a":"\xff"}',
+    b"[" * 100_000,
+    b'{"a":' * 100_000,
+    b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+)
+"""Bodies that no dialect takes for a prompt."""
+
+ODD_TEXTS = (
+    "",
+    "Grüße, мир, 世界",
+    "\U0001f600 beyond the basic plane",
+    "\u2028\u2029\x85 line ends that are none",
+    '"quotes" \\ and \\n \n\r\t controls \x00\x1f\x7f',
+    "a lone surrogate \ud800",
+    " blanks around ",
+    "data: [DONE]\n\n",
+    "<|endoftext|>",
+    "Human: who?\nAI: me",
+)
+"""Texts that have broken somebody's proxy."""
+
+
+class DialectContract:
+    """Inherit it as ``class TestMine(DialectContract)``."""
+
+    wraps_every_prompt = False
+    """``inject`` changes the body even if there is nothing to tell."""
+
+    @pytest.fixture
+    def dialect(self) -> Dialect:
+        """The dialect under test."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def request_body(self) -> bytes:
+        """A request with one new user message and no history, other fields around it."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def answers(self) -> Sequence[Answer]:
+        """Whole answers of every form that the API has, each worth remembering, and proved."""
+        raise NotImplementedError
+
+    def test_the_name_fits_into_routes_and_headers(self, dialect: Dialect) -> None:
+        assert dialect.name
+        assert set(dialect.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789._-")
+
+    @pytest.mark.parametrize("body", NOT_PROMPTS, ids=lambda body: repr(body[:12]))
+    def test_what_is_no_prompt_is_not_read(self, dialect: Dialect, body: bytes) -> None:
+        assert dialect.read_prompt(body) is None
+
+    def test_a_spoilt_prompt_is_not_read(self, dialect: Dialect, request_body: bytes) -> None:
+        cut = request_body.rstrip()[:-1]
+        for body in (b"\xef\xbb\xbf" + request_body, request_body + b"x", cut):
+            assert dialect.read_prompt(body) is None
+
+    def test_no_single_byte_makes_reading_or_injecting_raise(
+        self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
+    ) -> None:
+        history = _read(dialect, request_body).new + _reply(dialect, answers[0]).messages
+        for body in _mutations(request_body):
+            prompt = dialect.read_prompt(body)
+            if prompt is not None:
+                dialect.inject(prompt, (), history)
+
+    def test_a_prompt_is_one_new_message_with_its_facts(
+        self, dialect: Dialect, request_body: bytes
+    ) -> None:
+        prompt = _read(dialect, request_body)
+        assert prompt.body is request_body
+        assert (prompt.claimed, prompt.prefill, prompt.auxiliary) == ((), False, False)
+        (message,) = prompt.new
+        assert message.role == "user"
+        assert (len(message.fingerprint), len(message.spine)) == (32, 32)
+        assert message.tokens > 0
+        assert read_object(message.raw)
+
+    def test_reading_depends_on_the_bytes_alone(
+        self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
+    ) -> None:
+        prompt = _read(dialect, request_body)
+        assert dialect.read_prompt(request_body) == prompt
+        for answer in answers:
+            assert dialect.read_reply(prompt, answer) == dialect.read_reply(prompt, answer)
+
+    def test_with_nothing_to_tell_the_body_stays(
+        self, dialect: Dialect, request_body: bytes
+    ) -> None:
+        prompt = _read(dialect, request_body)
+        body = dialect.inject(prompt, (), ())
+        if self.wraps_every_prompt:
+            again = _read(dialect, body)
+            assert dialect.inject(again, (), ()) is again.body
+        else:
+            assert body is request_body
+
+    def test_only_one_field_is_touched(
+        self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
+    ) -> None:
+        prompt = _read(dialect, request_body)
+        for answer in answers:
+            history = prompt.new + _reply(dialect, answer).messages
+            body = dialect.inject(prompt, (), history)
+            before, after = _spelled(request_body), _spelled(body)
+            assert [key for key, _ in before] == [key for key, _ in after]
+            assert sum(old != new for old, new in zip(before, after, strict=True)) == 1
+
+    def test_told_history_is_recognised(
+        self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
+    ) -> None:
+        prompt = _read(dialect, request_body)
+        for answer in answers:
+            told = prompt.new + _reply(dialect, answer).messages
+            again = _read(dialect, dialect.inject(prompt, (), told))
+            assert _spines(again.claimed) == _spines(told)
+            assert _spines(again.new) == _spines(prompt.new)
+
+    @pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
+    def test_any_text_can_be_told(self, dialect: Dialect, request_body: bytes, text: str) -> None:
+        prompt = _read(dialect, request_body)
+        history = [
+            prompt.new[0]._replace(raw=dump({"role": "user", "content": text})),
+            prompt.new[0]._replace(
+                role="assistant", raw=dump({"role": "assistant", "content": text})
+            ),
+        ]
+        body = dialect.inject(prompt, (), history)
+        assert json.loads(decode(body))
+        assert dialect.read_prompt(body) is not None
+
+    def test_a_whole_answer_is_one_assistant_message(
+        self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
+    ) -> None:
+        prompt = _read(dialect, request_body)
+        for answer in answers:
+            reply = dialect.read_reply(prompt, answer)
+            assert reply.verdict.kept
+            (message,) = reply.messages
+            assert message.role == "assistant"
+            assert len(message.fingerprint) == 32
+            assert message.tokens > 0
+            assert read_object(message.raw)["role"] == "assistant"
+
+    def test_a_cut_answer_is_not_kept_unless_its_end_was_seen(
+        self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
+    ) -> None:
+        """At every byte of a body whose framing proves nothing."""
+        prompt = _read(dialect, request_body)
+        for answer in answers:
+            whole = dialect.read_reply(prompt, answer)
+            marker = dialect.end_marker(answer.media_type)
+            for at in range(len(answer.body) + 1):
+                body = answer.body[:at]
+                reply = dialect.read_reply(prompt, answer._replace(body=body, proved=False))
+                if marker is None:
+                    ended = not answer.body[at:].strip()
+                else:
+                    ended = any(spelling in body for spelling in marker.spellings)
+                assert reply == whole if ended else not reply.verdict.kept
+
+    def test_what_is_not_kept_has_no_messages(
+        self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
+    ) -> None:
+        """Nor does any byte of an answer make reading it raise."""
+        prompt = _read(dialect, request_body)
+        for answer in answers:
+            for proved in (True, False):
+                for body in (*NOT_PROMPTS, *_mutations(answer.body)):
+                    reply = dialect.read_reply(prompt, answer._replace(body=body, proved=proved))
+                    assert bool(reply.messages) == reply.verdict.kept
+
+    def test_without_calls_leaves_no_call(
+        self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
+    ) -> None:
+        prompt = _read(dialect, request_body)
+        for answer in answers:
+            for message in dialect.read_reply(prompt, answer).messages:
+                left = dialect.without_calls(message)
+                if message.calls:
+                    assert left is None or not left.calls
+                else:
+                    assert left is message
+
+    @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 429, 500, 502, 503, 504])
+    def test_an_error_says_its_message(self, dialect: Dialect, status: int) -> None:
+        content_type, body = dialect.error_body(status, "some_code", 'Say "please".')
+        assert "/" in content_type
+        assert "please" in body.decode()
+        if content_type.startswith("application/json"):
+            read_object(body)
+
+    def test_an_error_event_is_one_closed_event(self, dialect: Dialect) -> None:
+        event = dialect.error_event("some_code", "two\nlines")
+        assert event == b"" or (event.endswith(b"\n\n") and event.count(b"\n\n") == 1)
+
+
+def _read(dialect: Dialect, body: bytes) -> Prompt:
+    prompt = dialect.read_prompt(body)
+    assert prompt is not None
+    return prompt
+
+
+def _reply(dialect: Dialect, answer: Answer) -> Reply:
+    prompt = Prompt(b"", (), (), ())
+    return dialect.read_reply(prompt, answer)
+
+
+def _spines(messages: Sequence[Message]) -> list[bytes]:
+    return [message.spine for message in messages if message.spine]
+
+
+def _spelled(body: bytes) -> list[tuple[str, str]]:
+    """Every field with the text between it and the next: white space counts."""
+    text = decode(body)
+    places: list[tuple[Value, str]] = []
+    for key, values in walk_object(text).items():
+        places += [(value, key) for value in values]
+    places.sort(key=lambda place: place[0].start)
+    ends = [value.start for value, _ in places[1:]] + [len(text)]
+    return [(key, text[value.start : end]) for (value, key), end in zip(places, ends, strict=True)]
+
+
+def _mutations(body: bytes) -> Iterator[bytes]:
+    """``body`` with one byte left out, spoilt, or doubled, at every place."""
+    for at in range(len(body)):
+        before, byte, after = body[:at], body[at : at + 1], body[at + 1 :]
+        yield before + after
+        yield before + b"\xff" + after
+        yield before + b"0" + after
+        yield before + byte + byte + after

@@ -1,0 +1,82 @@
+"""New turns, ready to be committed under the turn they follow."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+
+from backstory.fingerprint import ROOT, chain
+from backstory.model import Head, Message, Turn
+
+
+def new_turn_id() -> str:
+    """A fresh, unguessable name: 128 random bits."""
+    return "turn_" + secrets.token_urlsafe(16)
+
+
+def new_conversation_id() -> str:
+    """A fresh, unguessable name: 128 random bits."""
+    return "conv_" + secrets.token_urlsafe(16)
+
+
+class Grower:
+    """Grows a branch, turn by turn; ``turns`` are what it has grown, parents first."""
+
+    def __init__(self, parent: Head | None, *, key: bytes, dialect: str, now: float) -> None:
+        """``parent``: where the branch begins, ``None`` for a root. ``key``: the conversation's."""
+        self.head = parent
+        self.turns: list[Turn] = []
+        self._key = key
+        self._dialect = dialect
+        self._now = now
+
+    def grow(
+        self,
+        asked: Sequence[Message],
+        reply: Sequence[Message],
+        *,
+        turn_id: str | None = None,
+        truncated: bool = False,
+        imported: bool = False,
+    ) -> None:
+        """Add one turn of keyed messages."""
+        before = self.head
+        messages = (*asked, *reply)
+        turn = Turn(
+            id=turn_id or new_turn_id(),
+            parent=before.turn if before else None,
+            dialect=self._dialect,
+            asked=tuple(asked),
+            reply=tuple(reply),
+            chain=chain(before.chain if before else ROOT, messages, self._key),
+            depth=(before.depth if before else 0) + 1,
+            size=(before.size if before else 0) + len(messages),
+            tokens=(before.tokens if before else 0) + sum(m.tokens for m in messages),
+            truncated=truncated,
+            imported=imported,
+            created=self._now,
+        )
+        self.turns.append(turn)
+        self.head = Head(turn.id, turn.chain, turn.depth, turn.size, turn.tokens)
+
+    def adopt(self, claimed: Sequence[Message]) -> None:
+        """Add what the client says has happened: a turn for each assistant message."""
+        for asked, reply in _by_reply(claimed):
+            self.grow(asked, reply, imported=True)
+
+
+def claim_chains(claimed: Sequence[Message], key: bytes) -> list[bytes]:
+    """The chain after every assistant message of a claimed history: where stored turns may end."""
+    chains: list[bytes] = []
+    at = ROOT
+    for message in claimed:
+        at = chain(at, (message,), key)
+        if message.role == "assistant":
+            chains.append(at)
+    return chains
+
+
+def _by_reply(messages: Sequence[Message]) -> Iterator[tuple[Sequence[Message], Sequence[Message]]]:
+    start = 0
+    for at, message in enumerate(messages):
+        if message.role == "assistant":
+            yield messages[start:at], messages[at : at + 1]
+            start = at + 1

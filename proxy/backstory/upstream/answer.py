@@ -1,0 +1,241 @@
+"""An upstream's answer: its head, and its body as it arrives.
+
+The body has four ways out: the framing proves the end; the upstream closes a body that only its
+closing ends; it is cut (``UpstreamCut``); nothing comes for too long (``UpstreamFailure``).
+"""
+
+import asyncio
+
+from backstory.errors import UpstreamCut, UpstreamFailure
+from backstory.upstream.alarm import Alarm
+from backstory.upstream.connection import Connection
+from backstory.upstream.framing import AnswerParser, Fields, Framing
+from backstory.upstream.pool import Pool
+from backstory.upstream.request import timed_out
+
+PAUSE_BYTES = 256 * 1024
+"""With more than this waiting to be read, the upstream has to wait. A read takes all of it."""
+
+
+class UpstreamAnswer:
+    """One answer. Whoever has it must ``close`` it; one task reads."""
+
+    status: int
+    reason: str
+    version: str
+    """``1.0`` or ``1.1``."""
+    fields: Fields
+    """As on the wire: order, case and duplicates kept; hop-by-hop fields still there."""
+    framing: Framing
+    length: int | None
+    """Content-Length; of an answer to HEAD too."""
+
+    def __init__(
+        self, connection: Connection, parser: AnswerParser, pool: Pool, silence_seconds: float
+    ) -> None:
+        """Made by ``Upstream.send``; what is public of it is there once ``head`` has returned."""
+        self._connection = connection
+        self._parser = parser
+        self._pool = pool
+        self._silence_seconds: float | None = silence_seconds
+        self._upload: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: BaseException | None = None
+        self._timer = ("", 0.0)
+        self._alarm = Alarm(self._rang)
+        self._paused = False
+        self._closed = False
+        connection.receiver = self
+
+    @property
+    def has_data(self) -> bool:
+        """Whether ``read`` would return or raise without waiting."""
+        return bool(self._parser.pieces) or self._settled
+
+    @property
+    def ended(self) -> bool:
+        """Whether the end has arrived; what came before it may not be read yet."""
+        return self._parser.ended
+
+    @property
+    def proved(self) -> bool:
+        """Whether the framing proved the end, which the upstream's closing never does."""
+        return self._parser.ended and self.framing is not Framing.CLOSE
+
+    def field(self, name: str) -> str | None:
+        """The first value of a field, or ``None``; the case of ``name`` does not matter."""
+        wanted = name.lower().encode("ascii")
+        for key, value in self.fields:
+            if key.lower() == wanted:
+                return value.decode("utf-8", "surrogateescape")
+        return None
+
+    async def read(self) -> bytes:
+        """Everything that has arrived since the last read; waits if that is nothing. Empty: the end.
+
+        Raises:
+            UpstreamCut: the upstream ended before its framing said so, or this answer was closed.
+            UpstreamFailure: nothing came for ``silence_seconds``.
+        """
+        parser = self._parser
+        while not parser.pieces and not self._settled:  # a chunk's size alone is nothing to read
+            await self._wait("silence", self._silence_seconds)
+        if parser.pieces:
+            return self._take()
+        if parser.ended:
+            return b""
+        raise self._error or UpstreamCut(parser.fault)
+
+    def close(self) -> None:
+        """Let go of the connection: kept if everything was said, else the upstream sees us leave."""
+        if self._closed:
+            return
+        self._closed = True
+        self._paused = False
+        self._alarm.cancel()
+        if not self._parser.ended:
+            self._fail(UpstreamCut("The answer was closed before its end."))
+        said = self._said()
+        if self._upload is not None:
+            self._upload.cancel()
+        self._pool.give_back(self._connection, self._parser.keepalive_seconds() if said else 0.0)
+
+    def tunnel(self) -> "Tunnel":
+        """The connection itself, after status 101. Closing the answer closes it.
+
+        Raises:
+            ValueError: the upstream did not switch protocols.
+        """
+        if self.status != 101:
+            raise ValueError("only an answer with status 101 is a tunnel")
+        self._silence_seconds = None  # whoever talks through it has pings of its own
+        return Tunnel(self, self._connection)
+
+    async def head(self, first_byte_seconds: float, upload: asyncio.Task[None] | None) -> None:
+        """Wait for the head; the timer runs from the end of the ``upload``.
+
+        Raises:
+            UpstreamFailure: no head came in time, or something else came.
+            BaseException: what the request's body raised.
+        """
+        self._upload = upload
+        if upload is not None:
+            upload.add_done_callback(self._uploaded)
+        while not self._parser.headed and not self._settled:
+            sent = upload is None or upload.done()
+            await self._wait("first byte", first_byte_seconds if sent else None)
+        if self._error is not None:
+            raise self._error
+        if not self._parser.headed:
+            code = "upstream_protocol_error" if self._parser.begun else "upstream_unreachable"
+            raise UpstreamFailure(502, code, self._parser.fault)
+        self._publish()
+
+    def received(self, data: bytes) -> None:
+        """See Receiver."""
+        parser = self._parser
+        parser.feed(data)
+        if parser.fault:
+            self._connection.abort()
+        elif parser.size > PAUSE_BYTES:
+            self._paused = True
+            self._connection.pause_reading()
+        if parser.headed or parser.fault:
+            self._wake()
+
+    def lost(self, error: Exception | None) -> None:
+        """See Receiver."""
+        self._parser.finish(clean=error is None)
+        self._wake()
+
+    @property
+    def _settled(self) -> bool:
+        """Whether nothing more can come."""
+        return self._parser.ended or bool(self._parser.fault) or self._error is not None
+
+    def _said(self) -> bool:
+        """Whether all of the request was sent and nothing went wrong."""
+        if self._error is not None:
+            return False
+        upload = self._upload
+        return upload is None or (
+            upload.done() and not upload.cancelled() and upload.exception() is None
+        )
+
+    def _publish(self) -> None:
+        parser = self._parser
+        self.status = parser.status
+        self.reason = parser.reason.decode("latin-1")
+        self.version = parser.version
+        self.fields = parser.fields
+        self.framing = parser.framing
+        self.length = parser.length
+
+    def _take(self) -> bytes:
+        parser = self._parser
+        data = parser.pieces[0] if len(parser.pieces) == 1 else b"".join(parser.pieces)
+        parser.pieces.clear()
+        parser.size = 0
+        if self._paused:
+            self._paused = False
+            self._connection.resume_reading()
+        return data
+
+    async def _wait(self, timer: str, seconds: float | None) -> None:
+        if seconds is not None:
+            self._timer = (timer, seconds)
+            self._alarm.set(seconds)
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._alarm.unset()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _rang(self) -> None:
+        self._fail(timed_out(*self._timer))
+
+    def _uploaded(self, upload: asyncio.Task[None]) -> None:
+        if self._closed:
+            return  # the connection may be another's already
+        if upload.cancelled():
+            self._fail(UpstreamCut("The request was given up before all of it was sent."))
+        elif (error := upload.exception()) is not None:
+            self._fail(error)
+        elif not self._parser.headed:
+            self._wake()
+
+    def _fail(self, error: BaseException) -> None:
+        """Leave the upstream: half a request, or half an answer, must never look whole."""
+        if self._error is None:
+            self._error = error
+        self._connection.abort()
+        self._wake()
+
+
+class Tunnel:
+    """What both sides say after a 101, as bytes."""
+
+    def __init__(self, answer: UpstreamAnswer, connection: Connection) -> None:
+        self._answer = answer
+        self._connection = connection
+
+    async def read(self) -> bytes:
+        """As ``UpstreamAnswer.read``, without a limit of time."""
+        return await self._answer.read()
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``; nothing happens if the upstream is gone."""
+        self._connection.write((data,))
+
+    async def drain(self) -> bool:
+        """Wait until the upstream has taken most of what was written; ``False``: it is gone."""
+        return await self._connection.drain(None)
+
+    def close(self) -> None:
+        """Close the answer and with it the connection."""
+        self._answer.close()

@@ -1,0 +1,143 @@
+"""Connections to one upstream: new ones when needed, idle ones while they are good.
+
+The last used comes first, so that a quiet time lets the others end.
+"""
+
+import asyncio
+import ssl
+
+from backstory.errors import UpstreamFailure
+from backstory.upstream.connection import Connection
+from backstory.upstream.origin import Origin
+from backstory.upstream.request import timed_out
+
+
+class Pool:
+    """Hands out connections of which nobody else has a hold."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        *,
+        connect_seconds: float,
+        keepalive_seconds: float,
+        max_connections: int,
+        ssl_context: ssl.SSLContext | None,
+    ) -> None:
+        self._origin = origin
+        self._connect_seconds = connect_seconds
+        self._keepalive_seconds = keepalive_seconds
+        self._slots = asyncio.Semaphore(max_connections) if max_connections else None
+        self._ssl_context = ssl_context
+        self._idle: dict[Connection, None] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many are idle."""
+        return len(self._idle)
+
+    async def take(self) -> Connection:
+        """A connection on which a request can be written at once.
+
+        Raises:
+            UpstreamFailure: the upstream cannot be reached, or all connections are in use.
+        """
+        await self._slot()
+        connection = None
+        try:
+            connection = self._pick() or await self._connect()
+        finally:
+            if connection is None:
+                self._free_slot()
+        return connection
+
+    def give_back(self, connection: Connection, keepalive_seconds: float | None) -> None:
+        """Keep ``connection`` for the next request, ``keepalive_seconds`` at most; 0: close it."""
+        self._free_slot()
+        seconds = self._keepalive_seconds
+        if keepalive_seconds is not None:
+            seconds = min(seconds, keepalive_seconds)
+        if self._closed or seconds <= 0 or connection.gone.done():
+            connection.abort()
+            return
+        loop = asyncio.get_running_loop()
+        connection.receiver = None
+        connection.resume_reading()
+        connection.expires = loop.time() + seconds
+        self._idle[connection] = None
+        if self._sweep is None or self._sweep.when() > connection.expires:
+            self._sweep_at(connection.expires)
+
+    async def close(self) -> None:
+        """Close what is idle now, and everything that comes back later."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+        while self._idle:
+            connection, _ = self._idle.popitem()
+            connection.abort()
+            await connection.gone
+
+    def _pick(self) -> Connection | None:
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection, _ = self._idle.popitem()
+            if connection.expires > now and connection.usable():
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self) -> Connection:
+        tls = self._origin.tls
+        if tls and self._ssl_context is None:
+            self._ssl_context = ssl.create_default_context()
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    Connection,
+                    self._origin.host,
+                    self._origin.port,
+                    ssl=self._ssl_context if tls else None,
+                    server_hostname=self._origin.host if tls else None,
+                    happy_eyeballs_delay=0.25,  # RFC 8305 section 5
+                )
+        except TimeoutError as exc:
+            raise timed_out("connect", self._connect_seconds) from exc
+        except (OSError, UnicodeError) as exc:  # refused, no such name, TLS; a name not for DNS
+            message = f"The upstream cannot be reached ({type(exc).__name__})."
+            raise UpstreamFailure(502, "upstream_unreachable", message) from exc
+        connection.on_lost = self._forget
+        return connection
+
+    async def _slot(self) -> None:
+        if self._slots is None:
+            return
+        try:
+            async with asyncio.timeout(self._connect_seconds):
+                await self._slots.acquire()
+        except TimeoutError as exc:
+            message = "All connections to the upstream are in use. Try again later."
+            retry = (("Retry-After", "1"),)
+            raise UpstreamFailure(503, "upstream_saturated", message, headers=retry) from exc
+
+    def _free_slot(self) -> None:
+        if self._slots is not None:
+            self._slots.release()
+
+    def _forget(self, connection: Connection) -> None:
+        self._idle.pop(connection, None)
+
+    def _sweep_at(self, when: float) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+        self._sweep = asyncio.get_running_loop().call_at(when, self._drop_expired)
+
+    def _drop_expired(self) -> None:
+        self._sweep = None
+        now = asyncio.get_running_loop().time()
+        for connection in [idle for idle in self._idle if idle.expires <= now]:
+            del self._idle[connection]
+            connection.abort()
+        if self._idle:
+            self._sweep_at(min(idle.expires for idle in self._idle))

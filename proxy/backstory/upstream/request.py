@@ -1,0 +1,89 @@
+"""A request as bytes: what was given, in its order, with exactly one framing.
+
+A second fence against request splitting: nothing that could end a line early gets through.
+"""
+
+import re
+from collections.abc import AsyncIterable, Sequence
+
+from backstory.errors import UpstreamFailure
+from backstory.upstream.connection import Connection
+from backstory.upstream.origin import Origin
+
+_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_NAME = _METHOD  # both are a token (RFC 9110 section 5.6.2)
+_TARGET = re.compile(rb"[!-~\x80-\xff]+")
+_VALUE = re.compile(rb"[^\r\n\0]*")
+_OURS = (b"host", b"content-length", b"transfer-encoding")
+
+
+def request_head(
+    origin: Origin,
+    method: str,
+    target: str,
+    fields: Sequence[tuple[bytes, bytes]],
+    body: bytes | AsyncIterable[bytes] | None,
+    length: int | None,
+) -> bytes:
+    """Request line and fields, up to and with the empty line.
+
+    Raises:
+        ValueError: a name, value, method or target that HTTP/1.1 cannot carry, or a field that is
+            written here: Host, Content-Length, Transfer-Encoding.
+    """
+    verb = method.encode("ascii")
+    # "*" speaks of the whole server, wherever the prefix points (RFC 9112 section 3.2.4).
+    path = (target if target == "*" else origin.prefix + target).encode("utf-8", "surrogateescape")
+    if not _METHOD.fullmatch(verb) or not target or not _TARGET.fullmatch(path):
+        raise ValueError("a method or target that would break the request line")
+    lines = [b"%b %b HTTP/1.1" % (verb, path), b"Host: " + origin.authority.encode("ascii")]
+    for name, value in fields:
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or name.lower() in _OURS:
+            raise ValueError("a field that would break the request head")
+        lines.append(name + b": " + value)
+    if isinstance(body, bytes):
+        lines.append(b"Content-Length: %d" % len(body))
+    elif body is not None:
+        framing = b"Transfer-Encoding: chunked"
+        lines.append(framing if length is None else b"Content-Length: %d" % length)
+    lines.append(b"\r\n")
+    return b"\r\n".join(lines)
+
+
+async def upload(
+    connection: Connection, body: AsyncIterable[bytes], length: int | None, silence_seconds: float
+) -> None:
+    """Send a body piece by piece, no faster than the upstream takes it.
+
+    Ends quietly if the upstream is gone: what it answered, or that it did not, is told elsewhere.
+
+    Raises:
+        ValueError: ``body`` has more or less than ``length`` bytes. What is sent looks cut.
+        UpstreamFailure: the upstream takes nothing for ``silence_seconds``.
+    """
+    left = length
+    async for piece in body:
+        if not piece:
+            continue  # an empty chunk would be the end
+        if left is not None:
+            left -= len(piece)
+            if left < 0:
+                raise ValueError("the request body is longer than announced")
+        connection.write(
+            (piece,) if length is not None else (b"%x\r\n" % len(piece), piece, b"\r\n")
+        )
+        try:
+            if not await connection.drain(silence_seconds):
+                return
+        except TimeoutError as exc:
+            raise timed_out("silence", silence_seconds) from exc
+    if left:
+        raise ValueError("the request body is shorter than announced")
+    if length is None:
+        connection.write((b"0\r\n\r\n",))
+
+
+def timed_out(timer: str, seconds: float) -> UpstreamFailure:
+    """The error for a timer that has run out: connect, first byte or silence."""
+    message = f"The upstream let the {timer} timer run out ({seconds:g} s)."
+    return UpstreamFailure(504, "upstream_timeout", message)

@@ -1,0 +1,66 @@
+"""The head of the request that goes upstream: whose credential, which fields, which target."""
+
+from aiohttp import web
+
+from backstory import headers
+from backstory.errors import BackstoryError
+from backstory.exchange import Exchange
+from backstory.settings import AuthSettings, UpstreamSettings
+from backstory.tunnel import UPGRADE_FIELDS, wants_upgrade
+
+_CREDENTIALS = frozenset(name.encode() for name in headers.CREDENTIALS)
+
+
+class UpstreamHead:
+    """Turns the client's head into ours."""
+
+    def __init__(self, upstream: UpstreamSettings, auth: AuthSettings, *, via: str) -> None:
+        """``via``: our name in ``Via`` (RFC 9110 section 7.6.3)."""
+        self._credential = _credential(upstream)
+        self._tokens_are_ours = auth.auth == "jwt"
+        self._via = (b"Via", f"1.1 {via}".encode())
+
+    def of_request(
+        self, request: web.Request, exchange: Exchange
+    ) -> tuple[str, list[tuple[bytes, bytes]]]:
+        """Target and fields of the request to send."""
+        target = exchange.route.target(exchange.target) if exchange.route else exchange.target
+        fields = headers.without_our_cookie(headers.end_to_end(request.raw_headers))
+        if self._tokens_are_ours:
+            # They were meant for us, every one of them.
+            fields = headers.without(fields, _CREDENTIALS)
+            target = headers.without_query_key(target, "key")
+        if self._credential is not None and exchange.identity is not None:
+            fields = headers.without(fields, (self._credential[0].lower(),))
+            fields.append(self._credential)
+        if exchange.capture is not None:
+            # Only what is not compressed can be searched for its end.
+            fields = headers.without(fields, (b"accept-encoding", b"if-match"))
+            fields.append((b"Accept-Encoding", b"identity"))
+        if exchange.rewritten:
+            fields = headers.without(fields, headers.BODY_DIGESTS | {b"content-encoding"})
+        if wants_upgrade(request):
+            fields.extend(UPGRADE_FIELDS)
+        fields.append(self._via)
+        return target, fields
+
+    def check(self, status: int) -> None:
+        """Raise if the upstream refused a credential that is ours: the client cannot mend that."""
+        if status == 401 and self._credential is not None:
+            raise BackstoryError(
+                502,
+                "upstream_rejected_credentials",
+                "the upstream does not accept the proxy's own credential; the operator must correct"
+                " BACKSTORY_UPSTREAM_AUTHORIZATION",
+                headers=(("x-should-retry", "false"),),
+            )
+
+
+def _credential(upstream: UpstreamSettings) -> tuple[bytes, bytes] | None:
+    if upstream.upstream_authorization is None:
+        return None
+    name = upstream.upstream_credential_header
+    value = upstream.upstream_authorization.reveal().strip()
+    if name.lower() == "authorization" and " " not in value:
+        value = f"Bearer {value}"
+    return name.encode(), value.encode()

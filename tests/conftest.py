@@ -1,0 +1,112 @@
+"""What holds for every test.
+
+A test may be skipped where a server is missing, but not in CI: there, everything runs. Such a test
+calls ``pytest.skip("server missing: nginx")``; with ``CI=true`` that is a failure.
+
+No code of ours may block an event loop. A test fails if some did, whoever caught the error. What
+blocks by design may be called by a test itself; the marker ``allow_blocking`` switches all of it off.
+"""
+
+import inspect
+import os
+import sys
+import traceback
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import pytest
+from blockbuster import BlockBuster, BlockingError
+
+if TYPE_CHECKING:
+    from tests.wire.upstreams import RecordingUpstream
+
+PREFIX = "server missing:"
+OURS = ["backstory", "backstory_plugins"]
+TESTS = ("test_", "conftest.")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """The report of one test; a server that is missing fails it in CI."""
+    report = yield
+    if _missing(call):
+        report.outcome = "failed"
+        report.longrepr = f"{_reason(call)} (with CI=true nothing is skipped for that)"
+    return report
+
+
+def _missing(call: pytest.CallInfo[None]) -> bool:
+    return os.environ.get("CI") == "true" and _reason(call).startswith(PREFIX)
+
+
+def _reason(call: pytest.CallInfo[None]) -> str:
+    skipped = call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception)
+    return str(call.excinfo.value) if call.excinfo is not None and skipped else ""
+
+
+@pytest.fixture(scope="session")
+def blockbuster() -> BlockBuster:
+    """Raises where code of ours, or what it called, blocks a running event loop; not active yet."""
+    guard = BlockBuster(OURS)
+    for function in guard.functions.values():
+        function.can_block_predicate = _or_called_by_a_test(function.can_block_predicate)
+    return guard
+
+
+def _or_called_by_a_test(may_block: Callable[..., bool]) -> Callable[..., bool]:
+    def predicate(*args: object, **kwargs: object) -> bool:
+        return may_block(*args, **kwargs) or _called_by_a_test()
+
+    return predicate
+
+
+def _called_by_a_test() -> bool:
+    """A test called the outermost function of ours on the stack, and that is not a coroutine."""
+    frame: FrameType | None = sys._getframe()
+    ours = None
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
+            ours = frame
+        frame = frame.f_back
+    if ours is None or ours.f_back is None or ours.f_code.co_flags & inspect.CO_COROUTINE:
+        return False
+    return ours.f_back.f_code.co_filename.rpartition("/")[2].startswith(TESTS)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_blocks(
+    request: pytest.FixtureRequest, blockbuster: BlockBuster, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    if request.node.get_closest_marker("allow_blocking"):
+        yield
+        return
+    blocked: list[str] = []
+
+    class Blocked(BlockingError):
+        def __init__(self, function: str) -> None:
+            super().__init__(function)
+            ours = [f for f in traceback.extract_stack() if "/backstory" in f.filename]
+            blocked.append(f"{function} from {ours[-1].filename}:{ours[-1].lineno}")
+
+    # A fault of the memory is caught by design, so that raising alone would go unnoticed.
+    monkeypatch.setattr("blockbuster.blockbuster.BlockingError", Blocked)
+    blockbuster.activate()
+    try:
+        yield
+    finally:
+        blockbuster.deactivate()
+    assert not blocked, "the event loop was blocked"
+
+
+@pytest.fixture
+async def recording_upstream() -> AsyncIterator["RecordingUpstream"]:
+    """An upstream that answers ``ok`` in Falcon's way until the test sets its ``script``."""
+    from tests.wire.upstreams import (
+        RecordingUpstream,
+    )  # test_missing_servers copies this file alone
+
+    async with RecordingUpstream() as upstream:
+        yield upstream

@@ -1,0 +1,75 @@
+"""The event stream reader: the rules of the HTML standard, and what servers add to them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backstory_plugins.dialects._sse import Event, events
+
+TWO = [Event(b"", b"1", True), Event(b"", b"2", True)]
+
+
+def read(body: bytes) -> list[Event]:
+    return list(events(body))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_every_line_ending_ends_a_line(end: bytes) -> None:
+    assert read(end.join([b"data: 1", b"", b"data: 2", b"", b""])) == TWO
+
+
+def test_line_endings_may_be_mixed() -> None:
+    assert read(b"data: 1\r\r\ndata: 2\n\n") == TWO
+
+
+def test_crlf_is_one_line_ending() -> None:
+    assert read(b"data: 1\r\ndata: 2\r\n\r\n") == [Event(b"", b"1\n2", True)]
+
+
+def test_a_line_separator_inside_json_ends_nothing() -> None:
+    body = 'data: {"a":"\u2028\u2029\x85\x0b\x0c"}\n\n'.encode()
+    assert read(body) == [Event(b"", body[6:-2], True)]
+
+
+def test_comments_and_unknown_fields_are_left_out() -> None:
+    body = b": ping\n\nid: 7\nretry: 10\n:data: x\ndata: 1\nwho: me\n\n: ping\n\ndata: 2\n\n"
+    assert read(body) == TWO
+
+
+def test_lines_of_data_are_joined() -> None:
+    assert read(b"data: {\ndata:\ndata:  }\ndata\n\n") == [Event(b"", b"{\n\n }\n", True)]
+
+
+def test_one_blank_after_the_colon_does_not_count() -> None:
+    assert read(b"data:1\n\ndata:  1\n\n") == [Event(b"", b"1", True), Event(b"", b" 1", True)]
+
+
+def test_an_event_has_a_name_and_the_next_has_not() -> None:
+    body = b"event: error\ndata: 1\n\ndata: 2\n\n"
+    assert read(body) == [Event(b"error", b"1", True), Event(b"", b"2", True)]
+
+
+def test_an_event_without_data_is_none() -> None:
+    assert read(b"event: ping\n\n\n\ndata: 1\n\ndata: 2\n\n") == TWO
+
+
+def test_a_field_named_error_makes_an_error_event() -> None:
+    assert read(b'error: {"code":500}\n\n') == [Event(b"error", b'{"code":500}', True)]
+
+
+@pytest.mark.parametrize("rest", [b"data: 2", b"data: 2\n", b"data: 2\r\n"])
+def test_an_event_that_the_input_ends_in_is_told_as_not_closed(rest: bytes) -> None:
+    assert read(b"data: 1\n\n" + rest) == [TWO[0], Event(b"", b"2", False)]
+
+
+def test_a_byte_order_mark_at_the_start_is_left_out() -> None:
+    assert read(b"\xef\xbb\xbfdata: 1\n\ndata: 2\n\n") == TWO
+    assert read(b"\n\xef\xbb\xbfdata: 1\n\n") == []
+
+
+@given(st.lists(st.sampled_from([b"data", b":", b" ", b"\n", b"\r", b"event", b"\xff", b"x"])))
+def test_any_bytes_are_events(pieces: list[bytes]) -> None:
+    body = b"".join(pieces)
+    told = read(body)
+    assert all(event.closed for event in told[:-1])
+    assert sum(len(event.data) for event in told) <= len(body)

@@ -1,0 +1,176 @@
+"""The client's body on a real socket: asked for only when it is wanted, bounded, undone."""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from aiohttp import web
+
+from backstory.body import decode_body, ignore_expect, read_body, stream_body
+from backstory.errors import BackstoryError
+
+MOST = 1000
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Client:
+    """One connection to a server that reads bodies in the way its path says."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def say(self, head: str, body: bytes = b"") -> None:
+        self.writer.write(head.replace("\n", "\r\n").encode() + b"\r\n\r\n" + body)
+
+    async def answer(self) -> str:
+        """The next answer's status and body."""
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        body = await self.reader.readexactly(length)
+        return f"{head.split()[1].decode()} {body.decode()}"
+
+
+@pytest.fixture
+async def pieces() -> list[bytes]:
+    """What the server read, piece by piece, as it read it."""
+    return []
+
+
+@pytest.fixture
+async def client(pieces: list[bytes]) -> AsyncIterator[Client]:
+    async def whole(request: web.Request) -> web.Response:
+        try:
+            body = await read_body(request, MOST)
+        except BackstoryError as refused:
+            return web.Response(status=refused.status, text=refused.code)
+        pieces.append(body)
+        return web.Response(text=f"read {len(body)}")
+
+    async def stream(request: web.Request) -> web.Response:
+        async for piece in stream_body(request):
+            pieces.append(piece)
+        return web.Response(text=f"read {sum(map(len, pieces))}")
+
+    async def unread(request: web.Request) -> web.Response:
+        return web.Response(status=401, text="no token")
+
+    app = web.Application()
+    for path, handler in (("/whole", whole), ("/stream", stream), ("/unread", unread)):
+        app.router.add_post(path, handler, expect_handler=ignore_expect)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+    async with asyncio.timeout(10):
+        yield Client(reader, writer)
+    writer.close()
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("path", ["/whole", "/stream"])
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+async def test_a_body_is_read_as_it_was_sent(
+    client: Client, pieces: list[bytes], path: str, framing: str
+) -> None:
+    if framing == "length":
+        client.say(f"POST {path} HTTP/1.1\nHost: x\nContent-Length: 1000", b"a" * 1000)
+    else:
+        chunks = b"1f4\r\n" + b"a" * 500 + b"\r\n1f4\r\n" + b"a" * 500 + b"\r\n0\r\n\r\n"
+        client.say(f"POST {path} HTTP/1.1\nHost: x\nTransfer-Encoding: chunked", chunks)
+    assert await client.answer() == "200 read 1000"
+    assert b"".join(pieces) == b"a" * 1000
+
+
+async def test_a_streamed_body_is_passed_on_before_it_ends(
+    client: Client, pieces: list[bytes]
+) -> None:
+    client.say("POST /stream HTTP/1.1\nHost: x\nContent-Length: 6", b"abc")
+    while not pieces:
+        await asyncio.sleep(0)
+    assert pieces == [b"abc"]
+    client.writer.write(b"def")
+    assert await client.answer() == "200 read 6"
+
+
+async def test_a_streamed_body_may_have_any_size(client: Client) -> None:
+    client.say("POST /stream HTTP/1.1\nHost: x\nContent-Length: 3000000", b"a" * 3_000_000)
+    assert await client.answer() == "200 read 3000000"
+
+
+async def test_a_body_said_to_be_too_large_is_refused_unread(client: Client) -> None:
+    client.say("POST /whole HTTP/1.1\nHost: x\nContent-Length: 1001\nExpect: 100-continue")
+    assert await client.answer() == "413 body_too_large"
+
+
+async def test_a_body_that_turns_out_too_large_is_refused(client: Client) -> None:
+    chunks = b"3e8\r\n" + b"a" * 1000 + b"\r\n1\r\na\r\n"
+    client.say("POST /whole HTTP/1.1\nHost: x\nTransfer-Encoding: chunked", chunks)
+    assert await client.answer() == "413 body_too_large"
+
+
+@pytest.mark.parametrize("path", ["/whole", "/stream"])
+@pytest.mark.parametrize("expect", ["100-continue", "100-Continue"])
+async def test_a_client_that_waits_is_told_to_go_on_once(
+    client: Client, path: str, expect: str
+) -> None:
+    client.say(f"POST {path} HTTP/1.1\nHost: x\nContent-Length: 3\nExpect: {expect}")
+    assert await client.reader.readexactly(len(CONTINUE)) == CONTINUE
+    client.writer.write(b"abc")
+    assert await client.answer() == "200 read 3"
+
+
+async def test_a_client_that_waits_is_not_asked_for_a_body_that_nobody_wants(
+    client: Client,
+) -> None:
+    client.say("POST /unread HTTP/1.1\nHost: x\nContent-Length: 3\nExpect: 100-continue")
+    assert await client.answer() == "401 no token"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "POST /whole HTTP/1.0\nHost: x\nContent-Length: 3\nExpect: 100-continue",
+        "POST /whole HTTP/1.1\nHost: x\nContent-Length: 3",
+    ],
+    ids=["too old to understand", "not asked for"],
+)
+async def test_nobody_else_is_told_to_go_on(client: Client, head: str) -> None:
+    client.say(head, b"abc")
+    assert await client.answer() == "200 read 3"
+
+
+@pytest.mark.parametrize(
+    ("coding", "packed"),
+    [("gzip", gzip.compress), ("x-gzip", gzip.compress), ("deflate", zlib.compress)],
+)
+def test_a_coding_is_undone(coding: str, packed: Callable[[bytes], bytes]) -> None:
+    assert decode_body(packed(b"a" * MOST), (coding,), MOST) == b"a" * MOST
+    assert decode_body(packed(b""), (coding,), MOST) == b""
+
+
+@pytest.mark.parametrize(
+    ("codings", "body"),
+    [
+        (("br",), b"x"),
+        (("gzip", "gzip"), gzip.compress(gzip.compress(b"x"))),
+        (("gzip",), b"x"),
+        (("gzip",), b""),
+        (("gzip",), gzip.compress(b"x")[:-1]),
+        (("gzip",), gzip.compress(b"x") + b"y"),
+    ],
+)
+def test_what_cannot_be_undone_is_the_upstreams_to_judge(
+    codings: tuple[str, ...], body: bytes
+) -> None:
+    assert decode_body(body, codings, MOST) is None
+
+
+@pytest.mark.parametrize("size", [MOST + 1, 100_000_000])
+def test_a_body_that_grows_too_large_is_refused(size: int) -> None:
+    with pytest.raises(BackstoryError) as refused:
+        decode_body(gzip.compress(bytes(size), 1), ("gzip",), MOST)
+    assert (refused.value.status, refused.value.code) == (413, "body_too_large")
+    assert "max_body_bytes" in refused.value.message

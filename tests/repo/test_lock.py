@@ -1,0 +1,56 @@
+"""The lock files: what is in them, and that they answer to ``pyproject.toml``."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+RUNTIME, TEST = ROOT / "requirements.lock", ROOT / "requirements-test.lock"
+PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][0-9a-z.]*)( ; [^\\]+)? \\")
+HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
+
+
+def pins(lock: Path) -> dict[str, str]:
+    """Name and version of everything in ``lock``."""
+    found = map(PIN.fullmatch, lock.read_text().splitlines())
+    return {pin["name"]: pin["version"] for pin in found if pin}
+
+
+def wanted(*lists: list[str]) -> list[Requirement]:
+    """The requirements of these lists of ``pyproject.toml``."""
+    return [Requirement(text) for entries in lists for text in entries]
+
+
+@pytest.mark.parametrize("lock", [RUNTIME, TEST], ids=lambda lock: str(lock.name))
+def test_a_lock_holds_names_versions_and_hashes_only(lock: Path) -> None:
+    lines = lock.read_text().splitlines()
+    rest = [line for line in lines if not PIN.fullmatch(line) and not HASH.fullmatch(line)]
+    assert all(line.startswith("#") for line in rest), f"no addresses, no paths: {rest}"
+    assert "://" not in lock.read_text()
+
+
+def test_the_locks_agree_on_every_version() -> None:
+    assert pins(RUNTIME).items() <= pins(TEST).items(), "run scripts/lock"
+
+
+@pytest.mark.parametrize(
+    ("lock", "requirements"),
+    [
+        (RUNTIME, wanted(PYPROJECT["project"]["dependencies"])),
+        (RUNTIME, wanted(PYPROJECT["dependency-groups"]["build"])),
+        (RUNTIME, wanted(PYPROJECT["build-system"]["requires"])),
+        (TEST, wanted(PYPROJECT["project"]["optional-dependencies"]["test"])),
+    ],
+    ids=["dependencies", "build group", "build-system", "test extra"],
+)
+def test_what_pyproject_asks_for_is_locked(lock: Path, requirements: list[Requirement]) -> None:
+    locked = pins(lock)
+    for requirement in requirements:
+        version = locked.get(canonicalize_name(requirement.name), "missing")
+        assert version != "missing", f"{requirement} is not in {lock.name}: run scripts/lock"
+        assert requirement.specifier.contains(version), f"{requirement} is {version}: scripts/lock"
