@@ -13,7 +13,7 @@ Pure: everything looked up in the store is in ``Stored``. Fingerprints are keyed
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Literal
 
@@ -125,7 +125,10 @@ def align(claimed: Sequence[Message], new: Sequence[Message], stored: Stored) ->
         return Plan(Decision.PASS_THROUGH, stores=False)
     if not claimed:
         return _without_claim(new, stored)
-    return _with_claim([m.fingerprint for m in claimed], claimed, new, stored)
+    plan = _with_claim([m.fingerprint for m in claimed], claimed, new, stored)
+    if any(m.answers for m in new):
+        return replace(plan, learns=None)  # a tool loop's own messages are sent again by everybody
+    return plan
 
 
 def head_of(turn: Turn) -> Head:

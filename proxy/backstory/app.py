@@ -86,7 +86,9 @@ def create_app(config: Config) -> web.Application:
 
     stages_in_order = chain(config, key_ring(config), table, memory, tasks)
     app = web.Application(middlewares=[stage for _, stage in stages_in_order])
-    app.router.add_route("*", "/{path:.*}", handle, expect_handler=ignore_expect)
+    everything = _Everything("/")
+    app.router.register_resource(everything)
+    everything.add_route("*", handle, expect_handler=ignore_expect)
     app.on_response_prepare.append(leave_head_alone)
 
     async def drain(_: web.Application) -> None:
@@ -105,6 +107,13 @@ def create_app(config: Config) -> web.Application:
     app.on_shutdown.append(drain)
     app.cleanup_ctx.append(run)
     return app
+
+
+class _Everything(web.PlainResource):
+    """Any target: no pattern of aiohttp's matches ``*``, or a path with an escaped line end."""
+
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo, set[str]]:
+        return web.UrlMappingMatchInfo({}, next(iter(self))), set()
 
 
 async def _expire(store: Store, ttl: float) -> None:
@@ -149,8 +158,10 @@ def key_ring(config: Config) -> Ring:
         return Ring([secrets.token_bytes(32)])  # lives as long as the memory does
     try:
         return Ring(read_or_make(path))
-    except (OSError, ValueError) as exc:
+    except ValueError as exc:
         raise ConfigError([f"session_key_file: {exc}"]) from exc
+    except OSError as exc:
+        raise ConfigError([f"session_key_file: cannot use {path}: {exc.strerror}"]) from exc
 
 
 def _key_file(config: Config) -> Path | None:

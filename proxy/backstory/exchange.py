@@ -57,6 +57,8 @@ class Exchange:
     """``session``: why the cookie did not count."""
     before_head: list[Hook] = field(default_factory=list)
     """Called between making the response and sending its head: the last moment for a header."""
+    recalled: bool = False
+    """``memory``: the conversation was read, and what the client says of it (``If-Match``) is done."""
     body: bytes | None = None
     """``memory``: what to send upstream; ``None``: the client's body as it comes."""
     rewritten: bool = False

@@ -90,34 +90,34 @@ def fingerprints(
         Two SHA-256 digests of 32 bytes; the second is empty for a message without a spine.
     """
     said = canonical_text(text, assistant=role == "assistant")
-    whole = [
-        role,
-        said,
+    # A lone surrogate in a client's text must not fail here.
+    plain = hashlib.sha256(f"{role}\n{said}".encode("utf-8", "surrogatepass")).digest()
+    spine = plain if said and role in ("user", "assistant") else b""
+    if not (media or calls or results):
+        return plain, spine  # most messages are text alone
+    more = [
+        plain.hex(),
         [hashlib.sha256(item.encode("utf-8", "surrogatepass")).hexdigest() for item in media],
         [list(call) for call in calls],
         [[ident, canonical_text(result, assistant=False)] for ident, result in results],
     ]
-    spine = b""
-    if said and role in ("user", "assistant"):
-        spine = _digest([role, said])
-    return _digest(whole), spine
+    return hashlib.sha256(_canonical(more).encode()).digest(), spine
 
 
-def _digest(value: object) -> bytes:
-    # ASCII output: a lone surrogate in a client's text must not fail here.
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).digest()
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def keyed(messages: Iterable[Message], key: bytes) -> tuple[Message, ...]:
     """The same messages with HMACs under the conversation's ``key`` in place of plain digests."""
-    return tuple(
-        message._replace(
-            fingerprint=hmac.digest(key, message.fingerprint, "sha256"),
-            spine=hmac.digest(key, message.spine, "sha256") if message.spine else b"",
-        )
-        for message in messages
-    )
+    return tuple([_keyed(message, key) for message in messages])
+
+
+def _keyed(message: Message, key: bytes) -> Message:
+    fingerprint = hmac.digest(key, message.fingerprint, "sha256")
+    spine = fingerprint  # of a message that is text alone
+    if message.spine != message.fingerprint:
+        spine = hmac.digest(key, message.spine, "sha256") if message.spine else b""
+    return message._replace(fingerprint=fingerprint, spine=spine)
 
 
 def chain(before: bytes, messages: Iterable[Message], key: bytes) -> bytes:

@@ -163,7 +163,8 @@ def _owner(request: web.Request) -> Owner:
 
 
 def _limit(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= MAX_PAGE:
+    # int() refuses to read thousands of digits.
+    if not re.fullmatch("[0-9]{1,4}", text) or not 0 < int(text) <= MAX_PAGE:
         raise BackstoryError(400, "bad_request", f"limit must be a number from 1 to {MAX_PAGE}")
     return int(text)
 
@@ -173,7 +174,7 @@ def _not_found() -> BackstoryError:
 
 
 def _wrong_method(handlers: dict[str, Handler]) -> BackstoryError:
-    allowed = ", ".join(handlers)
+    allowed = ", ".join(handlers).replace("GET", "GET, HEAD")
     return BackstoryError(
         405,
         "method_not_allowed",

@@ -12,9 +12,18 @@ def load_dialects(names: Iterable[str]) -> dict[str, Dialect]:
     """A dialect for each name.
 
     Raises:
-        ConfigError: nobody provides it.
+        ConfigError: with every name that nobody provides.
     """
-    return {name: _load("backstory.dialects", name)() for name in dict.fromkeys(names)}
+    loaded: dict[str, Dialect] = {}
+    problems: list[str] = []
+    for name in dict.fromkeys(names):
+        try:
+            loaded[name] = _load("backstory.dialects", name)()
+        except ConfigError as exc:
+            problems += exc.problems
+    if problems:
+        raise ConfigError(problems)
+    return loaded
 
 
 def load_store(url: str) -> Store:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from backstory.app import RUN_APP, create_app
 from backstory.config import Config, load, settings
-from backstory.errors import ConfigError
+from backstory.errors import ConfigError, StoreUnavailable
 from backstory.log import to_stderr
 from backstory.problems import split_address
 
@@ -73,7 +73,10 @@ def serve(config: Config, ready: Callable[[str], None], *, beside: Iterable[Besi
         listener = _listen(config.listen)
         options = RUN_APP | {"shutdown_timeout": config.drain_timeout_seconds}
         url = _url(listener)
-        web.run_app(app, sock=listener, backlog=1024, print=lambda _: ready(url), **options)
+        try:
+            web.run_app(app, sock=listener, backlog=1024, print=lambda _: ready(url), **options)
+        except StoreUnavailable as exc:
+            raise ConfigError([f"store: cannot be opened: {exc}"]) from exc
 
 
 def _listen(address: str) -> socket.socket:

@@ -46,7 +46,8 @@ class Store(Protocol):
     """Where conversations live between exchanges.
 
     Every method raises ``StoreUnavailable`` if the storage cannot be reached in time. An id that
-    belongs to another owner is an id that does not exist.
+    belongs to another owner is an id that does not exist. Ids and owners are any ``str``, lone
+    surrogates and NUL included.
     """
 
     async def open(self) -> None:
@@ -83,10 +84,12 @@ class Store(Protocol):
 
         Compare and set: the stored conversation must have the same ``key`` and the version
         ``after.version - 1``; version 1 is a conversation of which nothing may be stored yet.
-        Turns come parents first; each parent is stored already or precedes it in ``turns``.
+        Turns come parents first; each parent is stored already or precedes it in ``turns``. A
+        commit never makes a conversation single-use again that was named a second time.
 
         Raises:
             VersionConflict: it is another, a newer or an erased one. Nothing was changed.
+            ValueError: a turn is stored already, or its parent is not. Nothing was changed.
         """
 
     async def touch(self, owner: Owner, conversation: str) -> None:

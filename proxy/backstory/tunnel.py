@@ -6,7 +6,9 @@ from typing import cast
 import aiohttp
 from aiohttp import hdrs, web
 
-from backstory.relayed import Relayed
+from backstory.errors import UpstreamCut
+from backstory.exchange import of
+from backstory.relayed import Relayed, cut
 from backstory.tasks import Tasks
 from backstory.upstream import Tunnel, UpstreamAnswer
 
@@ -41,6 +43,7 @@ class Switched(Relayed):
 async def tunnel(request: web.Request, answer: UpstreamAnswer, tasks: Tasks) -> web.StreamResponse:
     """Relay until either side ends; the client's departure cancels this."""
     response = Switched(answer)
+    of(request).head_sent = True
     writer = await response.prepare(request)
     assert writer is not None
     writer.send_headers()
@@ -53,6 +56,8 @@ async def tunnel(request: web.Request, answer: UpstreamAnswer, tasks: Tasks) -> 
             await writer.write(data)
     except aiohttp.ClientError:
         pass  # the client is gone: there is nobody to tell
+    except UpstreamCut:
+        cut(request, response)  # an orderly end would be a lie
     finally:
         sending.cancel()
         upstream.close()

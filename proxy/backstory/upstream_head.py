@@ -35,8 +35,10 @@ class UpstreamHead:
             fields.append(self._credential)
         if exchange.capture is not None:
             # Only what is not compressed can be searched for its end.
-            fields = headers.without(fields, (b"accept-encoding", b"if-match"))
+            fields = headers.without(fields, (b"accept-encoding",))
             fields.append((b"Accept-Encoding", b"identity"))
+        if exchange.recalled:
+            fields = headers.without(fields, (b"if-match",))
         if exchange.rewritten:
             fields = headers.without(fields, headers.BODY_DIGESTS | {b"content-encoding"})
         if wants_upgrade(request):

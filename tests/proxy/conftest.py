@@ -1,6 +1,7 @@
 """Our server on a real socket, asked with bytes; an upstream that keeps the bytes it was asked with."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
@@ -86,11 +87,14 @@ async def read_answer(reader: asyncio.StreamReader, *, head_only: bool = False) 
 
 
 class Upstream:
-    """Answers every request with ``body``."""
+    """Answers every request with ``status`` and ``body``, or with exactly the bytes of ``answer``."""
 
     def __init__(self) -> None:
         self.heads: list[bytes] = []
+        self.status = 200
         self.body = b"Hi!\nHuman:"
+        self.answer = b""
+        """Closes the connection behind it."""
         self.url = ""
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -101,8 +105,11 @@ class Upstream:
                 _, announced, after = head.partition(b"\r\nContent-Length: ")
                 if announced:
                     await reader.readexactly(int(after.split(b"\r\n")[0]))
-                length = f"Content-Length: {len(self.body)}".encode()
-                writer.write(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n\r\n" + self.body)
+                if self.answer:
+                    writer.write(self.answer)
+                    return
+                said = f"HTTP/1.1 {self.status} So\r\nContent-Length: {len(self.body)}\r\n\r\n"
+                writer.write(said.encode() + self.body)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the proxy has closed
         finally:
@@ -111,6 +118,14 @@ class Upstream:
 
 Start = Callable[[web.Application], Awaitable[Server]]
 StartProxy = Callable[..., Awaitable[Server]]
+
+
+@pytest.fixture(autouse=True)
+def _no_log_file(request: pytest.FixtureRequest) -> None:
+    """pytest writes every record to the null device as well, which would count as blocking."""
+    plugin = request.config.pluginmanager.get_plugin("logging-plugin")
+    if plugin is not None:
+        plugin.log_file_handler.setLevel(logging.CRITICAL + 1)
 
 
 @pytest.fixture

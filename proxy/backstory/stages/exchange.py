@@ -66,7 +66,7 @@ def _open(request: web.Request, under_way: Exchange, table: RouteTable, via: str
     if target.startswith(_PREFIX):
         name, slash, rest = target.removeprefix(_PREFIX).partition("/")
         conversation = unquote_to_bytes(name).decode("latin-1")
-        if not slash or not CONVERSATION_ID.fullmatch(conversation):
+        if not slash or "?" in name or not CONVERSATION_ID.fullmatch(conversation):
             raise BackstoryError(
                 400,
                 "invalid_conversation",
@@ -74,7 +74,8 @@ def _open(request: web.Request, under_way: Exchange, table: RouteTable, via: str
             )
         under_way.prefix_conversation = conversation
         under_way.target = "/" + rest
-    under_way.route = table.find(request.method, under_way.target)
+    if not under_way.target.startswith("/-/"):  # ours, whatever a pattern of the table says
+        under_way.route = table.find(request.method, under_way.target)
 
 
 def _check(request: web.Request, via: str) -> None:
@@ -113,6 +114,8 @@ def _refuse(request: web.Request, under_way: Exchange, error: BackstoryError) ->
     response = error_answer(error, under_way.route.dialect if under_way.route else None)
     if under_way.route and under_way.receipt and under_way.conversation:
         response.headers["Backstory-Conversation"] = under_way.conversation
+    if error.status == 400:
+        response.force_close()  # what follows may be framed otherwise than we think (RFC 9112 6.3)
     return response
 
 

@@ -82,13 +82,17 @@ async def _read(
         return None
     body: bytes | None = exchange.body
     if codings:
-        body = decode_body(exchange.body, codings, settings.max_decoded_bytes)
+        # However small it is, it may be a bomb: always in a thread.
+        limit = settings.max_decoded_bytes
+        body = await asyncio.to_thread(decode_body, exchange.body, codings, limit)
     if body is None:
         exchange.receipt = Receipt("skipped", reason="content_encoding")
         return None
     prompt = await _off_loop(len(body), exchange.route.dialect.read_prompt, body)
-    if prompt is None or not prompt.new:
+    if prompt is None:
         exchange.receipt = Receipt("skipped", reason="not_understood")
+    elif not prompt.new:
+        exchange.receipt = Receipt("skipped", reason="nothing_new")
     elif prompt.auxiliary:
         exchange.receipt = Receipt("skipped", reason="auxiliary")
     else:
@@ -109,12 +113,14 @@ async def _recall(
     assert exchange.conversation is not None
     owner, name = _owner(exchange), exchange.conversation
     dialect, preset = exchange.route.dialect, _preset(request)
+    may_bypass = _may_bypass(request)
     try:
         recalled = await remembered.recall(owner, name, dialect, prompt, preset)
     except StoreUnavailable as exc:
-        _without_store(request, exchange, exc)
+        _without_store(exchange, exc, may_bypass=may_bypass)
         return
     _check_version(request, recalled)
+    exchange.recalled = True
     if recalled.conversation.version and recalled.conversation.single_use:
         _ = tasks.spawn(remembered.store.touch(owner, name), name="touch")
     body = await _off_loop(len(prompt.body), recalled.body)
@@ -183,10 +189,10 @@ def _receipt(exchange: Exchange) -> Hook:
     return add
 
 
-def _without_store(request: web.Request, exchange: Exchange, exc: StoreUnavailable) -> None:
+def _without_store(exchange: Exchange, exc: StoreUnavailable, *, may_bypass: bool) -> None:
     """An answer without its history is a wrong answer, unless the client says that it will do."""
     log.warning("memory is unavailable: %s", exc)
-    if request.headers.get("Backstory-On-Error", "closed").strip().lower() != "bypass":
+    if not may_bypass:
         raise BackstoryError(
             503,
             "memory_unavailable",
@@ -217,6 +223,13 @@ def _preset(request: web.Request) -> Mode:
             400, "bad_request", "Backstory-Client must be auto, delta, transcript or window"
         )
     return _MODES[value]
+
+
+def _may_bypass(request: web.Request) -> bool:
+    value = request.headers.get("Backstory-On-Error", "closed").strip().lower()
+    if value not in ("closed", "bypass"):
+        raise BackstoryError(400, "bad_request", "Backstory-On-Error must be closed or bypass")
+    return value == "bypass"
 
 
 def _is_signed(request: web.Request) -> bool:

@@ -19,12 +19,14 @@ import pytest
 
 # Before they are imported: pytest then shows the values in a failed assertion.
 pytest.register_assert_rewrite(
+    "backstory.testing.dialect",
     "backstory.testing.store",
     "backstory.testing._store_owners",
     "backstory.testing._store_reads",
     "backstory.testing._store_writes",
 )
 
+from backstory.testing.dialect import DialectContract  # noqa: E402 - see above
 from backstory.testing.store import StoreContract  # noqa: E402 - see above
 
-__all__ = ["StoreContract"]
+__all__ = ["DialectContract", "StoreContract"]

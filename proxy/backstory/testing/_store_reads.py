@@ -160,6 +160,7 @@ class ReadsContract:
             asked = [turns[0].chain, *chains]
             asked.insert(place, turns[1].chain)
             assert await store.match(ADA, "c1", asked) == turns[1]
+            assert await store.match(ADA, "c1", asked[::-1]) == turns[1]
 
     async def test_first_fingerprints_are_those_of_every_root(self, store: Store) -> None:
         """Only roots, only their first message, each once."""

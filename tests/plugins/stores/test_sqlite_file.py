@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -70,6 +71,19 @@ def test_many_may_open_a_new_file_at_once(tmp_path: Path) -> None:
     for db in opened:
         assert db.execute("SELECT beat FROM pulse").fetchall() == [(0,)]
         db.close()
+
+
+def test_a_process_that_is_just_making_the_file_is_waited_for(tmp_path: Path) -> None:
+    """SQLite itself answers at once that it is busy: only in WAL mode writers wait."""
+    file = str(tmp_path / "test.db")
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.3, other.execute, ["COMMIT"])
+        timer.start()
+        try:
+            open_file(file).close()
+        finally:
+            timer.join()
 
 
 def test_a_missing_directory_is_named_with_the_remedy(tmp_path: Path) -> None:

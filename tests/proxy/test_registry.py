@@ -1,0 +1,75 @@
+"""Plugins are found by name, loaded only when named, and an unknown name says which there are."""
+
+import subprocess
+import sys
+
+import pytest
+
+from backstory.errors import ConfigError
+from backstory.registry import load_dialects, load_store
+
+
+def test_a_dialect_is_loaded_once_for_each_name() -> None:
+    loaded = load_dialects(["falcon", "openai.chat", "falcon"])
+    assert {name: dialect.name for name, dialect in loaded.items()} == {
+        "falcon": "falcon",
+        "openai.chat": "openai.chat",
+    }
+    assert load_dialects([]) == {}
+
+
+@pytest.mark.parametrize("name", ["", "Falcon", "falcon ", "os:system", "backstory_plugins"])
+def test_an_unknown_dialect_says_which_there_are(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_dialects(["falcon", name])
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"dialect: {name!r} is unknown; there are ")
+    assert "falcon, openai.chat" in problem
+
+
+def test_every_unknown_dialect_is_said() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_dialects(["one", "falcon", "two", "one"])
+    assert [problem[:14] for problem in caught.value.problems] == [
+        "dialect: 'one'",
+        "dialect: 'two'",
+    ]
+
+
+def test_a_store_is_chosen_by_the_scheme() -> None:
+    assert type(load_store("memory://")).__name__ == "MemoryStore"
+    assert type(load_store("sqlite:///never_opened.db")).__name__ == "SqliteStore"
+
+
+@pytest.mark.parametrize("url", ["", "/var/db", "mongodb://user:canary@h", "SQLITE:///x.db"])
+def test_an_unknown_store_says_which_there_are_and_not_the_password(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_store(url)
+    (problem,) = caught.value.problems
+    assert problem.startswith("store: ")
+    assert "memory, sqlite" in problem
+    assert "canary" not in problem
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite://host/x.db", "sqlite:///a?b"])
+def test_a_url_that_a_store_does_not_understand_is_said(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_store(url)
+    (problem,) = caught.value.problems
+    assert problem.startswith("store: ")
+
+
+PROGRAM = """
+import sys
+import backstory
+from backstory.registry import load_dialects, load_store
+assert not [name for name in sys.modules if name.startswith("backstory_plugins")]
+load_dialects(["falcon"]); load_store("memory://")
+assert "backstory_plugins.dialects.falcon" in sys.modules
+for name in ("backstory_plugins.dialects.openai_chat", "backstory_plugins.stores.sqlite"):
+    assert name not in sys.modules, name
+"""
+
+
+def test_what_nobody_names_is_not_loaded() -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=60)

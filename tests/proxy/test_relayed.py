@@ -1,0 +1,86 @@
+"""The head of an answer as the client gets it, and how an answer is cut."""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.proxy.conftest import StartProxy, Upstream
+
+GET = b"GET /p HTTP/1.1\r\nHost: a\r\n\r\n"
+CLOSING = b"GET /p HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+
+
+async def test_status_reason_and_fields_are_the_upstreams(
+    start_proxy: "StartProxy", upstream: "Upstream"
+) -> None:
+    upstream.answer = (
+        b"HTTP/1.1 299 Very Odd\r\nX-One: 1\r\nServer: theirs\r\nset-cookie: a=1\r\n"
+        b"Set-Cookie: b=2; Path=/\r\nx-one:\r\nContent-Length: 2\r\n\r\nok"
+    )
+    got = await (await start_proxy(auth="off")).raw(CLOSING)
+    assert got.startswith(
+        b"HTTP/1.1 299 Very Odd\r\nX-One: 1\r\nServer: theirs\r\nset-cookie: a=1\r\n"
+    )
+    assert b"\r\nSet-Cookie: b=2; Path=/\r\nx-one: \r\n" in got
+    assert got.endswith(b"\r\n\r\nok")
+    assert b"Content-Type" not in got, "none is none"
+
+
+async def test_an_upstream_cannot_set_our_cookie(
+    start_proxy: "StartProxy", upstream: "Upstream"
+) -> None:
+    upstream.answer = (
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: backstory=theirs\r\nSet-Cookie: __Host-backstory=theirs\r\n"
+        b"Set-Cookie: =backstory=theirs\r\nSet-Cookie: other=kept\r\nContent-Length: 0\r\n\r\n"
+    )
+    got = await (await start_proxy(auth="off")).get("/p")
+    assert got.headers.getall("Set-Cookie") == ["other=kept"]
+
+
+async def test_what_ends_at_a_proxy_ends_here(
+    start_proxy: "StartProxy", upstream: "Upstream"
+) -> None:
+    upstream.answer = (
+        b"HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\n"
+        b"Proxy-Authenticate: x\r\nBackstory-Memory: hit;turns=9\r\nbackstory_turn: x\r\n"
+        b"Content-Length: 0\r\n\r\n"
+    )
+    got = await (await start_proxy(auth="off")).get("/p")
+    assert set(got.headers) == {"Content-Length", "Date"}
+
+
+async def test_a_body_that_only_the_closing_ends_is_not_made_to_look_complete(
+    start_proxy: "StartProxy", upstream: "Upstream"
+) -> None:
+    upstream.answer = b"HTTP/1.1 200 OK\r\n\r\nwhat there is"
+    got = await (await start_proxy(auth="off")).raw(GET)
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert body == b"what there is"
+    assert b"chunked" not in head.lower()
+    assert b"content-length" not in head.lower()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ],
+)
+async def test_a_cut_answer_reaches_the_client_as_cut(
+    start_proxy: "StartProxy", upstream: "Upstream", answer: bytes
+) -> None:
+    upstream.answer = answer
+    got = await (await start_proxy(auth="off")).raw(GET)
+    assert b"half" in got, "what came is given"
+    assert not got.endswith(b"0\r\n\r\n"), "and its end is not"
+    assert b"Content-Length: 9" in got or b"chunked" in got
+
+
+async def test_an_http_1_0_client_learns_of_a_cut_by_a_reset(
+    start_proxy: "StartProxy", upstream: "Upstream"
+) -> None:
+    upstream.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"
+    with pytest.raises(ConnectionResetError):
+        await (await start_proxy(auth="off")).raw(b"GET /p HTTP/1.0\r\n\r\n")
