@@ -106,10 +106,23 @@ class SqliteStore:
     async def commit(self, owner: Owner, after: Conversation, turns: Sequence[Turn]) -> None:
         """See ``spi.Store``. On the disk when it returns, together with whatever else waited.
 
+        Given up, a turn that the writer has not come to is not stored later: it would be in front
+        of the next one, which never saw it.
+
         Raises:
             ValueError: a turn is stored already, or its parent is not.
         """
-        await self._write(lambda db: changes.commit(db, owner, after, turns))
+        waits = True
+
+        def work(db: sqlite3.Connection) -> None:
+            if not waits:
+                raise StoreUnavailable("nobody waits for this turn any more")
+            changes.commit(db, owner, after, turns)
+
+        try:
+            await self._write(work)
+        finally:
+            waits = False
 
     async def touch(self, owner: Owner, conversation: str) -> None:
         """See ``spi.Store``."""
