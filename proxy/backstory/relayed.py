@@ -22,6 +22,7 @@ class Relayed(web.StreamResponse):
                 self.headers.add(_text(name), _text(value))
         if answer.length is not None:
             self.headers[hdrs.CONTENT_LENGTH] = str(answer.length)
+        self.length_as_sent = answer.length
         self.as_sent = frozenset(name.lower() for name, _ in answer.fields)
 
 
@@ -45,7 +46,14 @@ def relayed(answer: UpstreamAnswer) -> Relayed:
 
 
 async def leave_head_alone(request: web.Request, response: web.StreamResponse) -> None:
-    """Take out what aiohttp adds to every head (for ``on_response_prepare``)."""
+    """Undo what aiohttp does to every head (for ``on_response_prepare``)."""
+    if (
+        isinstance(response, Relayed)
+        and response.status == 304
+        and response.length_as_sent is not None
+    ):
+        # It says how long the answer would be (RFC 9110 section 8.6); aiohttp takes it out.
+        response.headers[hdrs.CONTENT_LENGTH] = str(response.length_as_sent)
     as_sent = response.as_sent if isinstance(response, Relayed) else frozenset((b"content-type",))
     if b"server" not in as_sent:
         response.headers.pop(hdrs.SERVER, None)

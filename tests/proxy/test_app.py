@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 def config(**settings: Any) -> Config:
-    return Config(**{"upstream": "http://127.0.0.1:9", "auth": "off"} | settings)
+    fixed: dict[str, Any] = {"upstream": "http://127.0.0.1:9", "auth": "off", "store": "memory://"}
+    return Config(**fixed | settings)
 
 
 def test_the_stages_have_one_order() -> None:
@@ -54,7 +55,7 @@ def test_what_a_program_needs_is_public() -> None:
         ),
         ({"store": "none://"}, ["store"]),
         ({"auth": "jwt"}, ["jwt_secret"]),
-        ({"store": "memory://", "session_secret": Secret("")}, ["session_secret"]),
+        ({"session_secret": Secret("")}, ["session_secret"]),
     ],
 )
 def test_what_cannot_work_does_not_start(settings: dict[str, Any], problems: list[str]) -> None:
@@ -85,13 +86,13 @@ def test_without_a_secret_a_key_file_is_made_beside_the_database(
 
 
 def test_the_key_file_may_stand_elsewhere(tmp_path: Path) -> None:
-    given = config(store="memory://", session_key_file=str(tmp_path / "mine"))
+    given = config(session_key_file=str(tmp_path / "mine"))
     assert key_ring(given).keys("p") == key_ring(given).keys("p")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_without_a_file_the_keys_live_as_long_as_the_memory() -> None:
-    assert key_ring(config(store="memory://")).keys("p") != key_ring(config()).keys("p")
+    assert key_ring(config()).keys("p") != key_ring(config()).keys("p")
 
 
 @pytest.mark.parametrize("content", ["", "canary"])
@@ -131,7 +132,7 @@ async def test_a_head_of_ours_says_nothing_of_what_we_are_made_of(
 async def test_what_is_configured_is_warned_about_once(
     start: "Start", caplog: pytest.LogCaptureFixture
 ) -> None:
-    proxy = await start(create_app(config(auth="jwt", store="memory://", jwt_secret=Secret("s"))))
+    proxy = await start(create_app(config(auth="jwt", jwt_secret=Secret("s"))))
     for _ in range(3):
         await proxy.get("/p")
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]

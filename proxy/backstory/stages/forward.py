@@ -49,9 +49,7 @@ class Forward:
             for hook in exchange.before_head:
                 await hook(response)
             exchange.head_sent = True
-            writer = await response.prepare(request)
-            if writer is not None and not answer.has_data:
-                writer.send_headers()  # aiohttp would keep the head until the first byte of body
+            await response.prepare(request)
             await self._relay(request, exchange, answer, response)
             return response
         finally:
