@@ -1,29 +1,49 @@
 """Plugins by name: found by their entry points, loaded only when the configuration names them."""
 
+import inspect
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 from typing import Any
+from urllib.parse import parse_qsl
 
 from backstory.errors import ConfigError
 from backstory.spi import Dialect, Store
 
+_SWITCH = {"true": True, "false": False}
+
 
 def load_dialects(names: Iterable[str]) -> dict[str, Dialect]:
-    """A dialect for each name.
+    """A dialect for each name; the name may have options: ``falcon?cut_at_human=true``.
 
     Raises:
-        ConfigError: with every name that nobody provides.
+        ConfigError: with every name or option that nobody knows.
     """
     loaded: dict[str, Dialect] = {}
     problems: list[str] = []
     for name in dict.fromkeys(names):
         try:
-            loaded[name] = _load("backstory.dialects", name)()
+            loaded[name] = _dialect(name)
         except ConfigError as exc:
             problems += exc.problems
     if problems:
         raise ConfigError(problems)
     return loaded
+
+
+def _dialect(name: str) -> Dialect:
+    bare, _, query = name.partition("?")
+    factory = _load("backstory.dialects", bare)
+    switches = inspect.signature(factory).parameters
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    for option, value in options.items():
+        if option not in switches or value not in _SWITCH:
+            known = ", ".join(switches) or "none"
+            problem = (
+                f"dialect: {bare} has no option {option}={value}; it has {known}, true or false"
+            )
+            raise ConfigError([problem])
+    dialect: Dialect = factory(**{option: _SWITCH[value] for option, value in options.items()})
+    return dialect
 
 
 def load_store(url: str) -> Store:

@@ -46,7 +46,6 @@ async def tunnel(request: web.Request, answer: UpstreamAnswer, tasks: Tasks) -> 
     of(request).head_sent = True
     writer = await response.prepare(request)
     assert writer is not None
-    writer.send_headers()
     inbox = _Inbox(request)
     upstream = answer.tunnel()
     sending = tasks.spawn(_send(inbox.reader, upstream), name="tunnel")

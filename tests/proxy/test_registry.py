@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from backstory.errors import ConfigError
+from backstory.model import Answer, Verdict
 from backstory.registry import load_dialects, load_store
 
 
@@ -34,6 +35,29 @@ def test_every_unknown_dialect_is_said() -> None:
         "dialect: 'one'",
         "dialect: 'two'",
     ]
+
+
+def test_a_dialect_takes_options() -> None:
+    answer = Answer(200, "text/plain", b"4", proved=True)
+    for name, verdict in (
+        ("falcon", Verdict.COMPLETE),
+        ("falcon?require_end_marker=false", Verdict.COMPLETE),
+        ("falcon?require_end_marker=true&cut_at_human=true", Verdict.UNPROVED),
+    ):
+        dialect = load_dialects([name])[name]
+        prompt = dialect.read_prompt(b'{"text": "2+2?"}')
+        assert prompt is not None
+        assert dialect.read_reply(prompt, answer).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    "name", ["falcon?self=true", "falcon?require_end_marker=1", "openai.chat?strict=true"]
+)
+def test_an_option_that_a_dialect_does_not_have_is_said(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_dialects([name])
+    (problem,) = caught.value.problems
+    assert problem.startswith(f"dialect: {name.partition('?')[0]} has no option ")
 
 
 def test_a_store_is_chosen_by_the_scheme() -> None:

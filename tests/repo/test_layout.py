@@ -14,6 +14,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGES = {"proxy": ROOT / "proxy/backstory", "plugins": ROOT / "plugins/backstory_plugins"}
 
 WITHOUT_TWIN = {
+    "proxy/backstory/__main__.py": "run as a user does: tests/wire/test_main_job.py, test_serve.py",
+    "proxy/backstory/exchange.py": "what stages tell each other: values only",
+    "proxy/backstory/quickstart.py": "run as a user does: tests/wire/test_main_job.py",
+    "proxy/backstory/stages/forward.py": "over sockets: tests/wire/test_upstream_cut.py and others",
+    "proxy/backstory/stages/memory.py": "over sockets: tests/wire/test_two_at_once.py and others",
+    "proxy/backstory/tunnel.py": "over sockets: tests/wire/test_websocket.py",
     "proxy/backstory/errors.py": "names and fields only; each is raised in its raiser's test",
     "proxy/backstory/model.py": "values only",
     "proxy/backstory/spi.py": "protocols; backstory.testing holds their tests",

@@ -1,25 +1,22 @@
-"""The real OpenAI SDK, with a token of ours as its API key: what works, and what it raises if not."""
+"""The real OpenAI SDK remembers, with a token of ours as its API key and nothing else changed."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
-import openai
 import pytest
 from aiohttp import web
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAI
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from tests.wire.answers import chat_json, chat_stream
-from tests.wire.conftest import Proxy, StartProxy, token
+from tests.wire.conftest import StartProxy, token
+from tests.wire.sdk import NAMED, said, say, sdk
 from tests.wire.talking import HOP_BY_HOP
-from tests.wire.upstreams import Answer, RecordingUpstream, Request
+from tests.wire.upstreams import RecordingUpstream, Request
 from tests.wire.users import User, forwarded
 
 from backstory.demo_upstream import create_demo_app
 
-NAMED = {"default_headers": {"Backstory-Conversation": "trip"}}
 WEATHER: ChatCompletionToolParam = {
     "type": "function",
     "function": {
@@ -43,31 +40,6 @@ async def demo() -> AsyncIterator[str]:
     await site.start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
-
-
-@asynccontextmanager
-async def sdk(
-    proxy: Proxy, subject: str = "ada", *, path: str = "/v1", **options: Any
-) -> AsyncIterator[AsyncOpenAI]:
-    """A client of the SDK; nothing is retried, so that a test sees each error."""
-    options = {"api_key": token(subject), "max_retries": 0} | options
-    async with AsyncOpenAI(base_url=proxy.url + path, **options) as client:
-        yield client
-
-
-def said(text: str) -> ChatCompletionMessageParam:
-    """What the user says."""
-    return {"role": "user", "content": text}
-
-
-async def say(client: AsyncOpenAI, text: str, *, stream: bool = False, **options: Any) -> str:
-    """The reply to one new message."""
-    create = client.chat.completions.create
-    if not stream:
-        whole = await create(model="m", messages=[said(text)], **options)
-        return whole.choices[0].message.content or ""
-    pieces = await create(model="m", messages=[said(text)], stream=True, **options)
-    return "".join([chunk.choices[0].delta.content or "" async for chunk in pieces])
 
 
 async def receipt(client: AsyncOpenAI, text: str) -> str:
@@ -242,107 +214,3 @@ async def test_a_streamed_tool_loop_is_part_of_the_conversation(
         spoken = "".join([p.choices[0].delta.content or "" async for p in stream])
         assert spoken == "The tool says: 12 degrees"
         assert await say(client, "How many messages do you see?") == "I see 5 messages."
-
-
-@pytest.mark.parametrize(
-    ("options", "kind", "status", "code"),
-    [
-        pytest.param(
-            {"api_key": "nobody"}, openai.AuthenticationError, 401, "invalid_token", id="bad"
-        ),
-        pytest.param(
-            {"api_key": token(exp=1)},
-            openai.AuthenticationError,
-            401,
-            "expired_token",
-            id="expired",
-        ),
-        pytest.param(
-            {"default_headers": {"Backstory-Conversation": "a b"}},
-            openai.BadRequestError,
-            400,
-            "invalid_conversation",
-            id="name",
-        ),
-        pytest.param(
-            {"default_headers": {"Backstory-Conversation": "c", "If-Match": '"7"'}},
-            openai.APIStatusError,
-            412,
-            "version_mismatch",
-            id="version",
-        ),
-    ],
-)
-async def test_the_sdk_raises_what_our_errors_mean(
-    options: Mapping[str, Any],
-    kind: type[openai.APIStatusError],
-    status: int,
-    code: str,
-    start_proxy: StartProxy,
-    recording_upstream: RecordingUpstream,
-) -> None:
-    proxy = await start_proxy(recording_upstream.url)
-    async with sdk(proxy, **options) as client:
-        with pytest.raises(kind) as raised:
-            await say(client, "Hi")
-    assert (raised.value.status_code, raised.value.code) == (status, code)
-    assert raised.value.response.headers["Backstory-Error"] == code
-    assert recording_upstream.requests == []
-
-
-async def test_a_busy_conversation_is_a_conflict(
-    start_proxy: StartProxy, recording_upstream: RecordingUpstream
-) -> None:
-    gate = asyncio.Event()
-    recording_upstream.script = Answer([gate, chat_json("one")])
-    proxy = await start_proxy(recording_upstream.url, queue_depth=0)
-    async with sdk(proxy, **NAMED) as client, asyncio.TaskGroup() as group:
-        first = group.create_task(say(client, "first"))
-        await recording_upstream.wait_for_request()
-        with pytest.raises(openai.ConflictError) as raised:
-            await say(client, "second")
-        assert raised.value.code == "conversation_busy"
-        assert raised.value.response.headers["Retry-After"] == "1"
-        gate.set()
-    assert first.result() == "one"
-    assert len(recording_upstream.requests) == 1
-
-
-CUTS = {
-    "whole": chat_json("A long reply")[:-9],
-    "between events": chat_stream("A long reply", finish=None).removesuffix(b"0\r\n\r\n"),
-    "within an event": chat_stream("A long reply").partition(b"reply")[0],
-}
-
-
-@pytest.mark.parametrize("how", ["fin", "rst"])
-@pytest.mark.parametrize(
-    "where",
-    [
-        "whole",
-        "between events",
-        pytest.param(
-            "within an event",
-            marks=pytest.mark.xfail(
-                raises=json.JSONDecodeError,
-                reason="forward._cut ends the half event with a blank line, which makes it an event",
-            ),
-        ),
-    ],
-)
-async def test_a_cut_answer_is_an_error_and_not_a_short_reply(
-    where: str,
-    how: Literal["fin", "rst"],
-    start_proxy: StartProxy,
-    recording_upstream: RecordingUpstream,
-) -> None:
-    recording_upstream.script = Answer([CUTS[where]], how)
-    proxy = await start_proxy(recording_upstream.url)
-    async with sdk(proxy, **NAMED) as client:
-        with pytest.raises(openai.APIError) as raised:
-            await say(client, "Hi", stream=where != "whole")
-        told = "upstream_truncated" if where == "between events" else None
-        assert raised.value.code == told  # half an event has no place for an error of ours
-        recording_upstream.script = chat_json("one")
-        assert await say(client, "Hi again") == "one"
-    assert forwarded(recording_upstream.requests[-1].body) == ["Hi again"]
