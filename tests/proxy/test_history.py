@@ -130,6 +130,7 @@ def test_what_is_in_order_is_told_as_it_is(stored: list[Message], cut: int) -> N
         (9, ["u1 a1"], ["u1 a1"]),
         (0, ["u1 a1"], []),
         (9, [], []),
+        (9, ["", "u1 a1"], ["", "u1 a1"]),
         (1, ["u1 c1", "t1 a1"], ["t1 a1"]),
         (2, ["u1 c1", "t1 a1", "u2 a2"], ["u2 a2"]),
         (3, ["u1 c1", "t1 a1", "u2 a2"], ["u1 c1", "t1 a1", "u2 a2"]),

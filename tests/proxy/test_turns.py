@@ -44,6 +44,7 @@ def test_a_turn_counts_from_the_root() -> None:
     grown.grow(messages[:3], messages[3:])
     (turn,) = grown.turns
     assert (turn.parent, turn.depth, turn.size) == ("t1", 4, 11)
+    assert (turn.truncated, turn.imported) == (False, False)
     assert turn.tokens == 100 + sum(each.tokens for each in messages)
     assert turn.chain == chain(before.chain, messages, KEY)
     assert grown.head == Head(turn.id, turn.chain, 4, 11, turn.tokens)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from aiohttp import web
@@ -128,10 +129,7 @@ async def _recall(
         exchange.body, exchange.rewritten = body, True
     exchange.receipt = recalled.receipt.with_reason(exchange.reason)
     if request.headers.get("Backstory-Memory", "").strip().lower() == "read":
-        receipt = exchange.receipt
-        exchange.receipt = Receipt(
-            "read", receipt.turns, receipt.omitted, receipt.tokens, receipt.version, receipt.read_as
-        )
+        exchange.receipt = replace(exchange.receipt, outcome="read")
     elif not recalled.plan.stores:
         exchange.receipt = Receipt("skipped", reason=recalled.plan.decision.name.lower())
     else:

@@ -65,12 +65,13 @@ def _memory_header(request: web.Request) -> str:
 def _named(
     request: web.Request, exchange: Exchange, identity: Identity
 ) -> tuple[str | None, Source]:
-    header = request.headers.get("Backstory-Conversation")
-    if header is not None and not CONVERSATION_ID.fullmatch(header):
+    said = request.headers.getall("Backstory-Conversation", [])
+    header = said[0] if said else None
+    if len(said) > 1 or (header is not None and not CONVERSATION_ID.fullmatch(header)):
         raise BackstoryError(
             400,
             "invalid_conversation",
-            "Backstory-Conversation must be 1 to 256 visible ASCII characters",
+            "Backstory-Conversation must be given once, as 1 to 256 visible ASCII characters",
         )
     sources: tuple[tuple[str | None, Source], ...] = (
         (header, "header"),

@@ -159,6 +159,12 @@ async def test_an_invalid_id_in_our_header_is_refused(start: "Start", name: str)
     assert elsewhere.status == 200, "what is passed through has no conversation"
 
 
+async def test_two_ids_in_our_header_are_refused(start: "Start") -> None:
+    proxy = await serve(start)
+    got = await proxy.post(FALCON, bearer(), (HEADER, "one"), (HEADER, "two"))
+    assert (got.status, got.headers["Backstory-Error"]) == (400, "invalid_conversation")
+
+
 async def test_an_invalid_id_in_a_claim_is_none(start: "Start") -> None:
     seen = told(await (await serve(start)).post(FALCON, bearer(conversation_id="a b"), sealed()))
     assert (seen["conversation"], seen["source"]) == ("conv_1", "cookie")
