@@ -162,7 +162,9 @@ def test_what_is_no_object_is_refused(text: str) -> None:
         read_object_text(text)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "{]", "(1]", "x[]", "[", "[,]", "[1,]", "[1 2]", "[1,,2]", "[1"])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "{]", "(1]", "x[]", "[", "[,]", "[1,]", "[1 2]", "[1,,2]", "[1"]
+)
 def test_what_is_no_array_is_refused(text: str) -> None:
     with pytest.raises(NotJson):
         walk_array(text, 0)

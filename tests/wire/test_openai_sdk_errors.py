@@ -1,7 +1,6 @@
 """What the real OpenAI SDK raises where something goes wrong: what its users catch already."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -86,20 +85,7 @@ CUTS = {
 
 
 @pytest.mark.parametrize("how", ["fin", "rst"])
-@pytest.mark.parametrize(
-    "where",
-    [
-        "whole",
-        "between events",
-        pytest.param(
-            "within an event",
-            marks=pytest.mark.xfail(
-                raises=json.JSONDecodeError,
-                reason="forward._cut ends the half event with a blank line, which makes it an event",
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("where", CUTS)
 async def test_a_cut_answer_is_an_error_and_not_a_short_reply(
     where: str,
     how: Literal["fin", "rst"],

@@ -164,7 +164,8 @@ class Forward:
             exchange.outcome = "discarded(cut)"
         is_stream = headers.media_type(response.headers.get("Content-Type")) == "text/event-stream"
         plain = "Content-Encoding" not in response.headers and response.content_length is None
-        if exchange.route is not None and is_stream and plain:
-            boundary = b"" if not sent or sent.endswith((b"\n\n", b"\r\n\r\n")) else b"\n\n"
-            await response.write(boundary + exchange.route.dialect.error_event(code, message))
+        # Within an event it would end a half one, which clients take for a whole.
+        between = not sent or sent.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
+        if exchange.route is not None and is_stream and plain and between:
+            await response.write(exchange.route.dialect.error_event(code, message))
         cut(request, response)

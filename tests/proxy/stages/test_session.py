@@ -51,7 +51,7 @@ PEOPLE = [
     "python-httpx/0.28",
     "node",
     "Python/3.11 aiohttp/3.14.5",
-    "email/1.0 mail/2",
+    "samurai/1.0",
 ]
 
 
@@ -400,6 +400,14 @@ async def test_a_page_of_another_site_cannot_use_the_cookie(start: "Start", site
         [("X-Stainless-Lang", "js"), sealed()],
     ):
         assert (await proxy.post(FALCON, bearer(), *fields, fetch)).status == 200
+
+
+async def test_where_no_cookie_of_ours_selects_there_is_nothing_to_misuse(start: "Start") -> None:
+    proxy = await serve(start)
+    fetch = ("Sec-Fetch-Site", "cross-site")
+    for fields in ([], [("Cookie", "theme=dark")], [sealed(owner=Owner("default", "eve"))]):
+        seen = told(await proxy.post(FALCON, bearer(), *fields, fetch))
+        assert seen["conversation"] != "conv_1"
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none", None])
