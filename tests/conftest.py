@@ -10,7 +10,6 @@ blocks by design may be called by a test itself; the marker ``allow_blocking`` s
 import inspect
 import os
 import sys
-import traceback
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -63,12 +62,24 @@ def _or_called_by_a_test(may_block: Callable[..., bool]) -> Callable[..., bool]:
     return predicate
 
 
+def _place() -> str:
+    """The innermost line of ours on the stack. Not by ``traceback``, which looks at files itself."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and not _is_ours(frame):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "somewhere"
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__", "").partition(".")[0] in OURS
+
+
 def _called_by_a_test() -> bool:
     """A test called the outermost function of ours on the stack, and that is not a coroutine."""
     frame: FrameType | None = sys._getframe()
     ours = None
     while frame is not None:
-        if frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
+        if _is_ours(frame):
             ours = frame
         frame = frame.f_back
     if ours is None or ours.f_back is None or ours.f_code.co_flags & inspect.CO_COROUTINE:
@@ -88,8 +99,7 @@ def _nothing_blocks(
     class Blocked(BlockingError):
         def __init__(self, function: str) -> None:
             super().__init__(function)
-            ours = [f for f in traceback.extract_stack() if "/backstory" in f.filename]
-            blocked.append(f"{function} from {ours[-1].filename}:{ours[-1].lineno}")
+            blocked.append(f"{function} from {_place()}")
 
     # A fault of the memory is caught by design, so that raising alone would go unnoticed.
     monkeypatch.setattr("blockbuster.blockbuster.BlockingError", Blocked)
@@ -104,9 +114,8 @@ def _nothing_blocks(
 @pytest.fixture
 async def recording_upstream() -> AsyncIterator["RecordingUpstream"]:
     """An upstream that answers ``ok`` in Falcon's way until the test sets its ``script``."""
-    from tests.wire.upstreams import (
-        RecordingUpstream,
-    )  # test_missing_servers copies this file alone
+    # Not at the top: test_missing_servers copies this file alone.
+    from tests.wire.upstreams import RecordingUpstream
 
     async with RecordingUpstream() as upstream:
         yield upstream
