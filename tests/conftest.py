@@ -16,11 +16,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 from blockbuster import BlockBuster, BlockingError
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.wire.upstreams import RecordingUpstream
 
 PREFIX = "server missing:"
+
+# No deadline: these machines are shared. In CI every run tries the same examples.
+settings.register_profile(
+    "ours",
+    deadline=None,
+    derandomize=os.environ.get("CI") == "true",
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ours")
 OURS = ["backstory", "backstory_plugins"]
 TESTS = ("test_", "conftest.")
 
