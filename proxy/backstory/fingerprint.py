@@ -5,7 +5,6 @@ that, and decides only where a request stands in the tree, never what is forward
 """
 
 import hashlib
-import hmac
 import json
 import re
 import unicodedata
@@ -108,23 +107,28 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def keyed(messages: Iterable[Message], key: bytes) -> tuple[Message, ...]:
-    """The same messages with HMACs under the conversation's ``key`` in place of plain digests."""
+    """The same messages with keyed hashes under the conversation's ``key`` in place of plain digests."""
     return tuple([_keyed(message, key) for message in messages])
 
 
 def _keyed(message: Message, key: bytes) -> Message:
-    fingerprint = hmac.digest(key, message.fingerprint, "sha256")
+    fingerprint = _mac(key, message.fingerprint)
     spine = fingerprint  # of a message that is text alone
     if message.spine != message.fingerprint:
-        spine = hmac.digest(key, message.spine, "sha256") if message.spine else b""
+        spine = _mac(key, message.spine) if message.spine else b""
     return message._replace(fingerprint=fingerprint, spine=spine)
 
 
 def chain(before: bytes, messages: Iterable[Message], key: bytes) -> bytes:
     """The chain after ``messages`` (keyed), which follow the chain ``before``."""
     for message in messages:
-        before = hmac.digest(key, before + message.fingerprint, "sha256")
+        before = _mac(key, before + message.fingerprint)
     return before
+
+
+def _mac(key: bytes, data: bytes) -> bytes:
+    """BLAKE2b in its keyed mode (RFC 7693 section 2.9): a third of the time of an HMAC."""
+    return hashlib.blake2b(data, key=key, digest_size=32).digest()
 
 
 def estimate_tokens(size: int) -> int:

@@ -36,7 +36,7 @@ class Message(NamedTuple):
     fingerprint: bytes
     """32 bytes: equal for what counts as the same message (``fingerprint.py``).
 
-    A plain SHA-256 as a dialect reads it; an HMAC under the conversation's key from the moment
+    A plain SHA-256 as a dialect reads it; a keyed hash under the conversation's key from the moment
     the conversation is known, and always in a store.
     """
     spine: bytes
@@ -99,7 +99,7 @@ class Conversation:
 
     id: str
     key: bytes
-    """32 random bytes made with the conversation: fingerprints and chains are HMACs under it."""
+    """32 random bytes made with the conversation: fingerprints and chains are keyed hashes under it."""
     version: int = 0
     """Grows by one with every change; 0: nothing is stored yet."""
     head: Head | None = None
