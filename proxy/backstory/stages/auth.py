@@ -1,7 +1,10 @@
 """Who is asking: a JWT, or with ``auth = off`` a pseudonym of whatever credential was presented."""
 
+import math
+import time
 import warnings
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from urllib.parse import unquote
 
 import jwt
@@ -18,6 +21,7 @@ from backstory.model import Identity, Owner
 from backstory.settings import AuthSettings
 
 MAX_TOKEN_BYTES = 8192
+MAX_KNOWN_TOKENS = 1024
 _NO_TOKEN_NEEDED = frozenset(("/-/health/live", "/-/health/ready"))
 
 
@@ -41,13 +45,17 @@ def auth(settings: AuthSettings, ring: Ring, *, strict: bool = False) -> Middlew
 class TokenVerifier:
     """Verifies HMAC-signed tokens; the algorithms are the operator's choice, never the token's."""
 
-    def __init__(self, settings: AuthSettings, *, strict: bool) -> None:
+    def __init__(
+        self, settings: AuthSettings, *, strict: bool, clock: Callable[[], float] = time.time
+    ) -> None:
         """``settings.jwt_secret`` is set."""
         assert settings.jwt_secret is not None
         self._secret = settings.jwt_secret.as_bytes()
         self._algorithms = list(settings.jwt_algorithms)
         self._leeway = settings.jwt_leeway_seconds
         self._required = ["exp"] if settings.require_exp or strict else []
+        self._clock = clock
+        self._verified: OrderedDict[str, tuple[float, Identity]] = OrderedDict()
 
     def __call__(self, request: web.Request, exchange: Exchange) -> Identity:
         """The identity that the request's token proves.
@@ -62,6 +70,10 @@ class TokenVerifier:
                 "invalid_request",
                 "send a token as Authorization: Bearer, x-api-key, api-key or x-goog-api-key",
             )
+        known = self._verified.get(token)
+        if known is not None and self._clock() < known[0]:
+            self._verified.move_to_end(token)
+            return known[1]
         return self.verify(token)
 
     def verify(self, token: str) -> Identity:
@@ -89,7 +101,13 @@ class TokenVerifier:
             raise _invalid(f"the token has no claim {exc.claim}") from None
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise _invalid("the token does not verify") from None
-        return identity_of(claims)
+        identity = identity_of(claims)
+        # What was valid stays so until it expires: the same token need not be verified again.
+        until = float(claims.get("exp", math.inf)) + self._leeway
+        self._verified[token] = (until, identity)
+        if len(self._verified) > MAX_KNOWN_TOKENS:
+            self._verified.popitem(last=False)
+        return identity
 
 
 class Pseudonyms:
