@@ -8,6 +8,7 @@ blocks by design may be called by a test itself; the marker ``allow_blocking`` s
 """
 
 import inspect
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -119,6 +120,14 @@ def _nothing_blocks(
     finally:
         blockbuster.deactivate()
     assert not blocked, "the event loop was blocked"
+
+
+@pytest.fixture(autouse=True)
+def _no_log_file(request: pytest.FixtureRequest) -> None:
+    """pytest writes every record to the null device as well, which would count as blocking."""
+    plugin = request.config.pluginmanager.get_plugin("logging-plugin")
+    if plugin is not None:
+        plugin.log_file_handler.setLevel(logging.CRITICAL + 1)
 
 
 @pytest.fixture

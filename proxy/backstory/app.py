@@ -145,19 +145,19 @@ def _upstreams(config: Config, tasks: Tasks) -> dict[str, Upstream]:
 
 
 def key_ring(config: Config) -> Ring:
-    """The secrets of the configuration, or those of the key file beside the store.
+    """The secrets of the configuration; without a newest one there, those of a key file go first.
 
     Raises:
         ConfigError: the key file cannot be used.
     """
+    old = [secret.as_bytes() for secret in config.session_secrets_old]
     if config.session_secret is not None:
-        newest_first = (config.session_secret, *config.session_secrets_old)
-        return Ring([secret.as_bytes() for secret in newest_first])
+        return Ring([config.session_secret.as_bytes(), *old])
     path = _key_file(config)
     if path is None:
-        return Ring([secrets.token_bytes(32)])  # lives as long as the memory does
+        return Ring([secrets.token_bytes(32), *old])  # lives as long as the memory does
     try:
-        return Ring(read_or_make(path))
+        return Ring([*read_or_make(path), *old])
     except ValueError as exc:
         raise ConfigError([f"session_key_file: {exc}"]) from exc
     except OSError as exc:

@@ -45,8 +45,6 @@ class Exchange:
     """``exchange``: from ``/-/c/{conversation}/``."""
     identity: Identity | None = None
     """``auth``"""
-    credential: Literal["header", "query", ""] = ""
-    """``auth``: where the token came from."""
     conversation: str | None = None
     """``session``: its id, within the owner's namespace."""
     source: Source = ""

@@ -24,6 +24,7 @@ class Route:
     settings: RouteSettings
     dialect: Dialect
     pattern: re.Pattern[str]
+    methods: frozenset[str]
 
     def target(self, target: str) -> str:
         """What to ask the upstream for: the target as sent, unless the row has its own path."""
@@ -47,12 +48,17 @@ class RouteTable:
         """
         if problems := row_problems(rows):
             raise ConfigError(problems)
-        self._routes = [Route(row, dialects[row.dialect], row_pattern(row)) for row in rows]
+        self._routes = [
+            Route(
+                row, dialects[row.dialect], row_pattern(row), frozenset(map(str.upper, row.methods))
+            )
+            for row in rows
+        ]
 
     def find(self, method: str, target: str) -> Route | None:
         """The first row that matches, if it has a memory."""
         path = target.partition("?")[0]
         for route in self._routes:
-            if method in route.settings.methods and route.pattern.fullmatch(path):
+            if method in route.methods and route.pattern.fullmatch(path):
                 return route if route.settings.memory != "off" else None
         return None

@@ -46,9 +46,10 @@ class UpstreamHead:
         fields.append(self._via)
         return target, fields
 
-    def check(self, status: int) -> None:
+    def check(self, status: int, exchange: Exchange) -> None:
         """Raise if the upstream refused a credential that is ours: the client cannot mend that."""
-        if status == 401 and self._credential is not None:
+        ours = self._credential is not None and exchange.identity is not None
+        if status == 401 and ours:
             raise BackstoryError(
                 502,
                 "upstream_rejected_credentials",

@@ -1,7 +1,6 @@
 """Our server on a real socket, asked with bytes; an upstream that keeps the bytes it was asked with."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
@@ -118,14 +117,6 @@ class Upstream:
 
 Start = Callable[[web.Application], Awaitable[Server]]
 StartProxy = Callable[..., Awaitable[Server]]
-
-
-@pytest.fixture(autouse=True)
-def _no_log_file(request: pytest.FixtureRequest) -> None:
-    """pytest writes every record to the null device as well, which would count as blocking."""
-    plugin = request.config.pluginmanager.get_plugin("logging-plugin")
-    if plugin is not None:
-        plugin.log_file_handler.setLevel(logging.CRITICAL + 1)
 
 
 @pytest.fixture

@@ -145,3 +145,14 @@ async def test_the_application_can_be_started_and_stopped(tmp_path: Path) -> Non
     await runner.setup()
     assert (tmp_path / "a.db").exists()
     await runner.cleanup()
+
+
+def test_old_secrets_open_what_they_sealed_beside_a_key_file_too(tmp_path: Path) -> None:
+    key_file = str(tmp_path / "b.key")
+    old = Ring([b"the old one"])
+    config = Config(session_key_file=key_file, session_secrets_old=(Secret("the old one"),))
+    ring = key_ring(config)
+    assert list(ring.keys("cookie/v1").items())[1:] == list(old.keys("cookie/v1").items())
+    assert next(iter(ring.keys("x"))) == next(
+        iter(key_ring(Config(session_key_file=key_file)).keys("x"))
+    )

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -24,14 +23,6 @@ from backstory_plugins.stores.memory import MemoryStore
 How = Literal["fails", "hangs"]
 BYPASS = ("Backstory-On-Error", "bypass")
 STORE_SECONDS = 0.1
-
-
-@pytest.fixture(autouse=True)
-def _no_log_file(request: pytest.FixtureRequest) -> None:
-    """pytest writes every warning to the null device as well, which would count as blocking."""
-    plugin = request.config.pluginmanager.get_plugin("logging-plugin")
-    if plugin is not None:
-        plugin.log_file_handler.setLevel(logging.CRITICAL + 1)
 
 
 def take_down(monkeypatch: pytest.MonkeyPatch, method: str, how: How) -> None:

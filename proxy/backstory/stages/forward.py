@@ -71,7 +71,7 @@ class Forward:
             answer = await upstream.send(request.method, target, fields, body)
         exchange.first_byte = clock()
         try:
-            self._head.check(answer.status)
+            self._head.check(answer.status, exchange)
         except BaseException:
             answer.close()
             raise

@@ -97,8 +97,15 @@ def _cookies_allowed(request: web.Request, settings: SessionSettings) -> bool:
 
 async def _from_cookie(request: web.Request, exchange: Exchange, storage: CookieStorage) -> None:
     kept = await storage.load_session(request)
-    if not kept.new:
-        _same_site(request)
+    if _is_cross_site(request):
+        if kept.new:
+            return  # a page of another site begins no conversation in its visitor's name
+        raise BackstoryError(
+            403,
+            "cross_site",
+            "a page of another site sent this with the session cookie; name the conversation with"
+            " the header Backstory-Conversation instead",
+        )
     exchange.reason = kept.refusal
     if kept.new:
         kept["conversation"] = new_conversation_id()
@@ -112,15 +119,9 @@ async def _from_cookie(request: web.Request, exchange: Exchange, storage: Cookie
     exchange.before_head.append(save)
 
 
-def _same_site(request: web.Request) -> None:
-    """Another site's page must not use a visitor's memory (Fetch metadata, W3C)."""
-    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-        raise BackstoryError(
-            403,
-            "cross_site",
-            "a page of another site sent this with the session cookie; name the conversation with"
-            " the header Backstory-Conversation instead",
-        )
+def _is_cross_site(request: web.Request) -> bool:
+    """Whether a browser says that another site's page sent this (Fetch metadata, W3C)."""
+    return request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
 
 
 def _is_https(
