@@ -1,8 +1,8 @@
 """A drop-in reverse proxy that gives a stateless LLM inference API a memory."""
 
-from backstory.app import RUN_APP, create_app
+from backstory.app import RUN_APP, create_app, setup
 from backstory.config import Config
 
 __version__ = "0.1.0"
 
-__all__ = ["RUN_APP", "Config", "__version__", "create_app"]
+__all__ = ["RUN_APP", "Config", "__version__", "create_app", "setup"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -45,20 +46,37 @@ RUN_APP: dict[str, Any] = {
 
 
 def chain(
-    config: Config, ring: Ring, table: RouteTable, memory: Memory, tasks: Tasks
+    config: Config, ring: Ring, table: RouteTable, memory: Memory, tasks: Tasks, prefix: str = ""
 ) -> tuple[tuple[str, Middleware], ...]:
     """The stages, outermost first. Nothing else decides their order."""
     seal = CookieSeal(ring, config.session_max_age_seconds)
     return (
-        ("exchange", stages.exchange(table, via=config.via)),
+        ("exchange", stages.exchange(table, via=config.via, prefix=prefix)),
         ("auth", stages.auth(config, ring, strict=config.strict)),
         ("session", stages.session(config, seal, trusted_proxies=config.trusted_proxies)),
         ("memory", stages.memory(memory, config, tasks)),
     )
 
 
-def create_app(config: Config) -> web.Application:
+def setup(app: web.Application, config: Config, *, prefix: str) -> None:
+    """Make the proxy a part of another application, below ``prefix`` (``/llm`` for instance).
+
+    The prefix is stripped before anything is forwarded, and ``/-/`` lives below it. Run the
+    application with ``**RUN_APP``: without it, a client that left is noticed only at the next write.
+
+    Raises:
+        ConfigError: with every problem of ``config``.
+        ValueError: ``prefix`` is not of this form.
+    """
+    if not re.fullmatch("(/[A-Za-z0-9._~-]+)+", prefix):
+        raise ValueError(f"prefix {prefix!r}: must be like /llm, without a slash at the end")
+    app.add_subapp(prefix, create_app(config, prefix=prefix))
+
+
+def create_app(config: Config, *, prefix: str = "") -> web.Application:
     """The whole server as an application.
+
+    ``prefix``: what every path begins with, where it is a part of another one (``setup``).
 
     Raises:
         ConfigError: with every problem of ``config``.
@@ -84,7 +102,7 @@ def create_app(config: Config) -> web.Application:
             return await manage(request)
         return await forward(request)
 
-    stages_in_order = chain(config, key_ring(config), table, memory, tasks)
+    stages_in_order = chain(config, key_ring(config), table, memory, tasks, prefix)
     app = web.Application(middlewares=[stage for _, stage in stages_in_order])
     everything = _Everything("/")
     app.router.register_resource(everything)

@@ -39,6 +39,8 @@ class Exchange:
     """``exchange``: path and query as sent, without the conversation prefix."""
     started: float
     """``exchange``: seconds of the loop's clock."""
+    decompressed: bool = False
+    """``exchange``: the server has undone the body's content coding, and left the fields."""
     route: Route | None = None
     """``exchange``: the memory route, if it is one."""
     prefix_conversation: str | None = None

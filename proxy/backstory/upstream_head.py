@@ -39,7 +39,7 @@ class UpstreamHead:
             fields.append((b"Accept-Encoding", b"identity"))
         if exchange.recalled:
             fields = headers.without(fields, (b"if-match",))
-        if exchange.rewritten:
+        if exchange.rewritten or exchange.decompressed:
             fields = headers.without(fields, headers.BODY_DIGESTS | {b"content-encoding"})
         if wants_upgrade(request):
             fields.extend(UPGRADE_FIELDS)

@@ -60,10 +60,11 @@ class Forward:
         clock = asyncio.get_running_loop().time
         upstream = self._upstreams[exchange.route.settings.upstream if exchange.route else ""]
         target, fields = self._head.of_request(request, exchange)
-        body, length = exchange.body, None
+        body = exchange.body
         exchange.asked = clock()
         if body is None and request.body_exists:
-            upload, length = stream_body(request), request.content_length
+            upload = stream_body(request)
+            length = None if exchange.decompressed else request.content_length
             answer = await upstream.send(request.method, target, fields, upload, length=length)
         else:
             if body is None and "Content-Length" in request.headers:

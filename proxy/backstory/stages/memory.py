@@ -77,6 +77,8 @@ async def _read(
     """The prompt in the request; without one ``exchange.receipt`` says why memory stays out."""
     assert exchange.route is not None
     codings = headers.codings(request.headers.getall("Content-Encoding", ()))
+    if exchange.decompressed:
+        codings = ()
     exchange.body = await read_body(request, settings.max_body_bytes)
     if _is_signed(request):
         exchange.receipt = Receipt("skipped", reason="signed")
