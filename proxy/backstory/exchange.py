@@ -7,13 +7,13 @@ from typing import Literal
 
 from aiohttp import web
 
-from backstory.model import Identity, Verdict
+from backstory.model import Identity, Mode, Verdict
 from backstory.receipt import Receipt
 from backstory.routes import Route
 from backstory.tee import Tee
 
 Hook = Callable[[web.StreamResponse], Awaitable[None]]
-Source = Literal["header", "prefix", "claim", "cookie", "fallback", ""]
+Source = Literal["header", "prefix", "client", "claim", "cookie", "fallback", ""]
 
 
 @dataclass(slots=True)
@@ -51,6 +51,8 @@ class Exchange:
     """``session``: its id, within the owner's namespace."""
     source: Source = ""
     """``session``: what named the conversation."""
+    preset: Mode = "auto"
+    """``session``: how a known client keeps its history."""
     receipt: Receipt | None = None
     """``session`` (off) or ``memory``: what the answer says that memory did."""
     reason: str | None = None

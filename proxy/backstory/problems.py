@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
+from backstory.known_clients import configured
 from backstory.settings import (
     MINIMUM_SECRET_BYTES,
     AuthSettings,
@@ -139,12 +140,16 @@ def auth_problems(config: AuthSettings, *, strict: bool) -> list[str]:
 
 
 def session_problems(config: SessionSettings) -> list[str]:
-    """Secrets that seal nothing."""
+    """Secrets that seal nothing, headers that are none."""
     found = []
     if config.session_secret is not None and is_blank(config.session_secret):
         found.append("session_secret: empty; leave it out, and a key file is made")
     if any(is_blank(secret) for secret in config.session_secrets_old):
         found.append("session_secrets_old: one of them is empty; leave it out")
+    try:
+        configured(config.conversation_headers)
+    except ValueError as exc:
+        found.append(f"conversation_headers: {exc}")
     return found
 
 

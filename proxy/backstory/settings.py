@@ -124,6 +124,11 @@ class SessionSettings:
     session_key_file: str = setting(
         "", "the key file; empty: beside the SQLite database, with the ending `.key`"
     )
+    conversation_headers: tuple[str, ...] = setting(
+        (),
+        "headers of other products that name the conversation: `Header`, or `Header=transcript` for"
+        " a client that sends its whole history",
+    )
     session_max_age_seconds: float = setting(2592000.0, "how long a cookie lasts (30 days)")
     fallback: Literal["off", "subject"] = setting(
         "off",

@@ -59,8 +59,13 @@ async def client(pieces: asyncio.Queue[bytes]) -> AsyncIterator[Client]:
     async def unread(request: web.Request) -> web.Response:
         return web.Response(status=401, text="no token")
 
+    async def fails(request: web.Request) -> web.Response:
+        await read_body(request, MOST)
+        raise ValueError
+
     app = web.Application()
-    for path, handler in (("/whole", whole), ("/stream", stream), ("/unread", unread)):
+    paths = {"/whole": whole, "/stream": stream, "/unread": unread, "/fails": fails}
+    for path, handler in paths.items():
         app.router.add_post(path, handler, expect_handler=ignore_expect)
     runner = web.AppRunner(app, lingering_time=0)  # nothing more comes of an unread body
     await runner.setup()
@@ -127,6 +132,13 @@ async def test_a_client_that_waits_is_not_asked_for_a_body_that_nobody_wants(
 ) -> None:
     client.say("POST /unread HTTP/1.1\nHost: x\nContent-Length: 3\nExpect: 100-continue")
     assert await client.answer() == "401 no token"
+
+
+async def test_an_error_after_being_told_to_go_on_is_answered(client: Client) -> None:
+    client.say("POST /fails HTTP/1.1\nHost: x\nContent-Length: 3\nExpect: 100-continue")
+    await client.reader.readexactly(len(CONTINUE))
+    client.writer.write(b"abc")
+    assert (await client.answer()).startswith("500")
 
 
 @pytest.mark.parametrize(

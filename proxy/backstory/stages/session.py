@@ -1,11 +1,12 @@
 """Which conversation: the most explicit name that the request gives, and last the cookie.
 
-The header, the URL prefix, the token's claim, the session cookie; without any of them a new
+The header, the URL prefix, a known client's own header, the token's claim, the session cookie; without any of them a new
 conversation begins where a cookie may be set.
 """
 
 import ipaddress
 import re
+from collections.abc import Sequence
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -13,6 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 from backstory.errors import BackstoryError
 from backstory.exchange import Exchange, Source, of
 from backstory.ids import CONVERSATION_ID
+from backstory.known_clients import BUILT_IN, KnownClient, configured, recognise
 from backstory.model import Identity
 from backstory.receipt import Receipt
 from backstory.session import CookieSeal, CookieStorage
@@ -27,6 +29,7 @@ def session(
     settings: SessionSettings, seal: CookieSeal, *, trusted_proxies: tuple[str, ...] = ()
 ) -> Middleware:
     """``trusted_proxies``: whose word counts about how the request came."""
+    clients = (*configured(settings.conversation_headers), *BUILT_IN)
     trusted = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
 
     @web.middleware
@@ -38,7 +41,7 @@ def session(
         if _memory_header(request) == "off":
             exchange.receipt = Receipt("off", reason="requested")
             return await handler(request)
-        exchange.conversation, exchange.source = _named(request, exchange, identity)
+        exchange.conversation, exchange.source = _named(request, exchange, identity, clients)
         if exchange.conversation is None and _cookies_allowed(request, settings):
             storage = CookieStorage(seal, identity.owner, https=_is_https(request, trusted))
             await _from_cookie(request, exchange, storage)
@@ -63,7 +66,10 @@ def _memory_header(request: web.Request) -> str:
 
 
 def _named(
-    request: web.Request, exchange: Exchange, identity: Identity
+    request: web.Request,
+    exchange: Exchange,
+    identity: Identity,
+    clients: Sequence[KnownClient],
 ) -> tuple[str | None, Source]:
     said = request.headers.getall("Backstory-Conversation", [])
     header = said[0] if said else None
@@ -73,9 +79,11 @@ def _named(
             "invalid_conversation",
             "Backstory-Conversation must be given once, as 1 to 256 visible ASCII characters",
         )
+    theirs, exchange.preset = recognise(request.headers, clients) or (None, "auto")
     sources: tuple[tuple[str | None, Source], ...] = (
         (header, "header"),
         (exchange.prefix_conversation, "prefix"),
+        (theirs, "client"),
         (identity.conversation, "claim"),
     )
     for name, source in sources:
