@@ -54,6 +54,7 @@ class Config(
         return [
             *checks.upstream_problems(self, self.routes),
             *checks.address_problems(self, self),
+            *checks.worker_problems(self, self),
             *checks.auth_problems(self, strict=self.strict),
             *checks.session_problems(self),
             *checks.number_problems(numbers),

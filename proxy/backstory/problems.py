@@ -10,6 +10,7 @@ from backstory.known_clients import configured
 from backstory.settings import (
     MINIMUM_SECRET_BYTES,
     AuthSettings,
+    MemorySettings,
     RouteSettings,
     Secret,
     ServerSettings,
@@ -23,6 +24,7 @@ PARAMETER = re.compile(r"\{(\w+)\}")
 _PATH = re.compile(r"""/[!"$->@-~]*""")  # visible ASCII but ? and #: what a path can be on the wire
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z:\[\]-]+")  # RFC 9110 5.6.2, or a host with a port
 _VISIBLE = re.compile(r"[!-~]+")
+MAX_WORKERS = 255
 _MAY_BE_ZERO = ("max_history_turns", "queue_depth", "jwt_leeway_seconds", "drain_timeout_seconds")
 
 
@@ -46,6 +48,16 @@ def address_problems(server: ServerSettings, auth: AuthSettings) -> list[str]:
             found.append(f"trusted_proxies: {network!r} is no address and no network")
     if not _TOKEN.fullmatch(server.via):
         found.append("via: must be one word, or a loop could not be recognised")
+    return found
+
+
+def worker_problems(server: ServerSettings, memory: MemorySettings) -> list[str]:
+    """Processes that could not share what they remember."""
+    found = []
+    if MAX_WORKERS < server.workers < math.inf:
+        found.append(f"workers: at most {MAX_WORKERS}")
+    if server.workers > 1 and memory.store.startswith("memory:"):
+        found.append("workers: only one can use memory://; use sqlite://, which processes share")
     return found
 
 

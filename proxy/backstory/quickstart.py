@@ -53,12 +53,11 @@ def main(argv: list[str]) -> int:
             beside.append(_demo_upstream(demo))
         else:
             demo.close()
-        serve(config, lambda url: _say(url, config, state), beside=beside)
+        return serve(config, lambda url: _say(url, config, state), beside=beside)
     except ConfigError as exc:
         return report(exc.problems)
     except OSError as exc:
         return report([f"{exc.filename or 'network'}: {exc.strerror}"])
-    return 0
 
 
 def lines(url: str, config: Config, state: Path) -> list[str]:

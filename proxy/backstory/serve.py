@@ -14,19 +14,19 @@ from backstory.config import Config, load, settings
 from backstory.errors import ConfigError, StoreUnavailable
 from backstory.log import to_stderr
 from backstory.problems import split_address
+from backstory.supervisor import Supervisor
 
 Beside = Callable[[web.Application], AsyncIterator[None]]
-_FLAGS = ("upstream", "listen", "session", "fallback", "store", "auth")
+_FLAGS = ("upstream", "listen", "session", "fallback", "store", "auth", "workers")
 _SWITCHES = ("allow_open", "strict")
 
 
 def main(argv: list[str]) -> int:
     """Run the proxy until it is told to stop; the exit status."""
     try:
-        serve(read_command_line(argv), _say)
+        return serve(read_command_line(argv), _say)
     except ConfigError as exc:
         return report(exc.problems)
-    return 0
 
 
 def report(problems: Iterable[str]) -> int:
@@ -59,22 +59,41 @@ def read_command_line(argv: list[str], defaults: Mapping[str, Any] | None = None
     return load(given, os.environ, file=file, defaults=defaults)
 
 
-def serve(config: Config, ready: Callable[[str], None], *, beside: Iterable[Beside] = ()) -> None:
-    """Listen and run; ``ready`` is told the address once requests are accepted.
+def serve(config: Config, ready: Callable[[str], None], *, beside: Iterable[Beside] = ()) -> int:
+    """Listen and run; ``ready`` is told the address once requests are accepted. The exit status.
 
-    ``beside``: what runs in the same process for as long as the server does.
+    ``beside``: what runs in the same process, or in the first worker, for as long as that does.
 
     Raises:
         ConfigError: the configuration or the address cannot be used.
     """
+    listener = _listen(config.listen)
+    url = _url(listener)
+    if config.workers == 1:
+        _run(config, listener, lambda: ready(url), beside)
+        return 0
+
+    def work(number: int, is_ready: Callable[[], None]) -> int:
+        contexts = [supervisor.follow, *(beside if number == 0 else ())]
+        try:
+            _run(config, listener, is_ready, contexts)
+        except ConfigError as exc:
+            return report(exc.problems)
+        return 0
+
+    supervisor = Supervisor(config.workers, work)
+    return supervisor.run(lambda: ready(url))
+
+
+def _run(
+    config: Config, listener: socket.socket, ready: Callable[[], None], beside: Iterable[Beside]
+) -> None:
     with to_stderr():
         app = create_app(config)
         app.cleanup_ctx.extend(beside)
-        listener = _listen(config.listen)
         options = RUN_APP | {"shutdown_timeout": config.drain_timeout_seconds}
-        url = _url(listener)
         try:
-            web.run_app(app, sock=listener, backlog=1024, print=lambda _: ready(url), **options)
+            web.run_app(app, sock=listener, backlog=1024, print=lambda _: ready(), **options)
         except StoreUnavailable as exc:
             raise ConfigError([f"store: cannot be opened: {exc}"]) from exc
 

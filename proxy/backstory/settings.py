@@ -44,6 +44,9 @@ class ServerSettings:
     """Where we listen."""
 
     listen: str = setting("127.0.0.1:7001", "`HOST:PORT` to listen on; port 0 takes a free one")
+    workers: int = setting(
+        1, "processes that serve requests; a supervisor starts a dead one again (SQLite only)"
+    )
     allow_open: bool = setting(
         False,
         "allow `auth = off` on an address that is not loopback: everybody may use the upstream",

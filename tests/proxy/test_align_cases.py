@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstory.align import Decision, Plan, Stored, _borders, _find, _overlap, align
+from backstory.align import READINGS, Decision, Plan, Stored, _borders, _find, _overlap, align
 from backstory.model import Head, Message, Mode, Role
 from backstory.turns import Grower, claim_chains
 
@@ -100,6 +100,7 @@ CASES = [
     Case(D.WINDOW, _TOOLS, "t1 a1", "u2", "u1 c1", *_TOOLS, learns="window", pins=True),
     Case(D.EXTEND, ("u1 c1",), "u1 c1", "t1", under="u1 c1"),
     Case(D.WINDOW, ("u1 a1 | u2 c1",), "u2 c1", "t1 u3", "u1 a1", "u1 a1 | u2 c1", pins=True),
+    Case(D.UNRELATED, ("t1 c1",), "c9", "t9", imported="c9", moves=False),
     Case(D.EXTEND_SPINE, _TOOLS, "u1 a1", "u2", under=_TOOLS[0]),
     Case(D.FOREIGN_HEAD, _THREE, "u9 a9 u3 a3", "u4", under=_THREE[0]),
     Case(D.FOREIGN_HEAD, _THREE, "u1 a9 u3 a3", "u4", under=_THREE[0]),
@@ -151,6 +152,19 @@ def test_case(case: Case) -> None:
 
 def test_every_decision_has_its_case() -> None:
     assert {case.decision for case in CASES} == set(Decision)
+
+
+def test_every_decision_is_read_in_one_of_five_ways() -> None:
+    read: dict[str, set[Decision]] = {}
+    for decision, reading in READINGS.items():
+        read.setdefault(reading, set()).add(decision)
+    assert read == {
+        "delta": {D.APPEND, D.NEW, D.ORPHAN_TOOL_RESULT, D.PASS_THROUGH},
+        "transcript": {D.EXTEND, D.EXTEND_SPINE, D.ADOPT, D.FOREIGN_HEAD},
+        "window": {D.WINDOW, D.WINDOW_ADOPT},
+        "fork": {D.FORK, D.FORK_IMPORT, D.WINDOW_FORK},
+        "detached": {D.DETACHED, D.UNRELATED},
+    }
 
 
 def named(plan: Plan) -> dict[str, object]:

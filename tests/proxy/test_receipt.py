@@ -60,7 +60,3 @@ def test_it_is_always_a_structured_field(
     reason: str | None,
 ) -> None:
     assert _ITEM.fullmatch(str(Receipt(outcome, *numbers, read_as, reason)))
-
-
-def test_every_decision_has_a_reading() -> None:
-    assert READINGS.keys() == set(Decision)

@@ -75,7 +75,7 @@ def test_a_setting_has_a_sentence_and_a_default(name: str) -> None:
 def test_a_number_has_its_unit_in_its_name() -> None:
     hints = get_type_hints(Config)
     bare = {n for n in settings() if hints[n] in (int, float) and not n.endswith(UNITS)}
-    assert bare == {"single_use_ttl", "queue_depth"}, "the contract's name, and a count of requests"
+    assert bare == {"single_use_ttl", "queue_depth", "workers"}, "the contract's names, and counts"
 
 
 def test_an_alias_belongs_to_one_setting() -> None:
