@@ -3,6 +3,7 @@
 Two at once: ``test_recall_races.py``.
 """
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ from tests.proxy.chats import ADA, Chat, chat_in, forwarded, letters_of, reply_o
 
 from backstory.align import Decision
 from backstory.model import Mode, Owner, Verdict
+from backstory.recall import Memory
+from backstory.settings import MemorySettings
 
 
 @pytest.fixture
@@ -66,6 +69,7 @@ async def test_naming_it_again_makes_it_last(chat: Chat) -> None:
         ("u3", "delta", "hit;turns=2;omitted=0;tokens={};version=2;as=delta"),
         ("u3", "transcript", "hit;turns=0;omitted=0;tokens={};version=2;as=detached"),
         ("u1", "transcript", "hit;turns=0;omitted=0;tokens={};version=2;as=fork"),
+        ("u1", "window", "hit;turns=0;omitted=0;tokens={};version=2;as=fork"),
         ("u1 a1 u2 a2 u3", "auto", "hit;turns=0;omitted=0;tokens={};version=2;as=transcript"),
         ("u1 a1 u9", "auto", "hit;turns=0;omitted=0;tokens={};version=2;as=fork"),
         ("u1 a9 u9", "auto", "hit;turns=0;omitted=0;tokens={};version=2;as=fork"),
@@ -213,6 +217,27 @@ async def test_what_the_client_says_has_happened_is_marked_as_imported(chat: Cha
     again = await chat.say("u1 a1 u2 a2 u3 a3 u4", "a4")
     assert again.plan.decision is Decision.EXTEND, "a turn is stored once"
     assert again.plan.imported == ()
+
+
+@pytest.mark.parametrize("claimed", ["u1 a1 u2 a2 u3 a3", "u1 a1 u8 a8"])
+async def test_what_is_stored_is_not_imported_again(chat: Chat, claimed: str) -> None:
+    first = await chat.say("u1", "a1")
+    await chat.say("u1 a1 u2", "a2")
+    recalled = await chat.say(f"{claimed} u9", "a9")
+    turns = await chat.turns(recalled.turn)
+    assert turns[0].id == first.turn
+    assert [turn.imported for turn in turns[-2:]] == [True, False]
+    assert await chat.path() == f"{claimed} u9 a9"
+
+
+async def test_times_are_those_of_the_first_and_the_last_change(chat: Chat) -> None:
+    clock = itertools.count(1.0).__next__
+    chat = Chat(Memory(chat.memory.store, MemorySettings(), clock=clock))
+    await chat.say("u1", "a1")
+    turns = await chat.turns((await chat.say("u2", "a2")).turn)
+    stored = await chat.stored()
+    assert (stored.created, stored.updated) == (1.0, 2.0)
+    assert [turn.created for turn in turns] == [1.0, 2.0]
 
 
 async def test_the_beginning_of_a_reply_is_stored_as_part_of_it(chat: Chat) -> None:

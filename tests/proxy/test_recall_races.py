@@ -240,6 +240,14 @@ async def test_a_store_that_hangs_is_not_waited_for(hangs: str) -> None:
     assert await chat.path() == "u1 a1"
 
 
+@pytest.mark.parametrize("hangs", ["path", "first_fingerprints"])
+async def test_who_sends_the_whole_path_does_not_wait_for_it_to_be_read(hangs: str) -> None:
+    store = HangingStore(hangs)
+    chat = await chat_in(store, store_seconds=0.01)
+    await chat.say("u1", "a1")
+    assert (await chat.say("u1 a1 u2", "a2")).plan.decision is Decision.EXTEND
+
+
 async def test_a_store_that_is_closed_is_not_one_that_forgot(chat: Chat) -> None:
     recalled = await chat.ask("u1")
     await chat.memory.store.close()
