@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jwt
@@ -167,3 +168,9 @@ def token(**claims: object) -> str:
 def bearer(**claims: object) -> tuple[str, str]:
     """The field that shows a token."""
     return ("Authorization", f"Bearer {token(**claims)}")
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    """Where a test writes its configuration file."""
+    return tmp_path / "backstory.toml"

@@ -7,24 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from tests.proxy.configs import ENOUGH, UNKNOWN, read
 
 from backstory.config import Config, load, settings
 from backstory.errors import ConfigError
 from backstory.settings import Secret
-
-ENOUGH = {"BACKSTORY_UPSTREAM": "http://127.0.0.1:8000", "BACKSTORY_JWT_SECRET": "s" * 32}
-UNKNOWN = "unknown; see docs/settings.md for the names"
-
-
-@pytest.fixture
-def toml(tmp_path: Path) -> Path:
-    return tmp_path / "backstory.toml"
-
-
-def read(text: str | bytes, path: Path, environ: Mapping[str, str] = ENOUGH) -> Config:
-    """The configuration of a file and just enough else."""
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return load({}, environ, file=str(path))
 
 
 def problems_in(environ: Mapping[str, str], flags: Mapping[str, str] | None = None) -> list[str]:

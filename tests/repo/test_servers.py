@@ -38,9 +38,10 @@ def run(path: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("why", ["nginx is there", "not root", "no apt-get"])
+@pytest.mark.parametrize("why", ["everything is there", "not root", "no apt-get"])
 def test_nothing_is_installed_where(why: str, path: Path) -> None:
-    if why == "nginx is there":
+    if why == "everything is there":
+        command(path, "curl", "exit 0")
         command(path, "nginx", "exit 0")
     elif why == "not root":
         command(path, "id", "echo 1000")
