@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from backstory.model import Message
+from backstory.spi import Dialect
 
 WithoutCalls = Callable[[Message], Message | None]
 
@@ -18,6 +19,13 @@ def newest(
     kept = groups[-max_turns:] if max_turns else ()
     begins = (at for at, group in enumerate(kept) if not (group and group[0].answers))
     return tuple(kept[next(begins, 0) :])
+
+
+def in_form(history: Sequence[Message], dialect: Dialect) -> list[Message]:
+    """``history`` as ``dialect`` can tell it: other dialects' messages by their text alone."""
+    form = dialect.form
+    told = [m if m.form == form else dialect.told(m) for m in history]
+    return [message for message in told if message is not None]
 
 
 def repaired(

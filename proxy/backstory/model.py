@@ -32,7 +32,10 @@ class Message(NamedTuple):
 
     role: Role
     raw: bytes
-    """One JSON object, exactly as the client or the upstream spelled it (UTF-8)."""
+    """One JSON object, exactly as the client or the upstream spelled it (UTF-8).
+
+    Where a form says so, several, with commas between them.
+    """
     fingerprint: bytes
     """32 bytes: equal for what counts as the same message (``fingerprint.py``).
 
@@ -47,6 +50,10 @@ class Message(NamedTuple):
     """Ids of the tool calls whose results this message carries."""
     tokens: int = 0
     """An estimate."""
+    form: str = "chat"
+    """Which dialects can tell ``raw`` as it is: ``Dialect.form``. Others tell its text."""
+    note: bytes = b""
+    """What the dialect that read it wants to know again, and nobody else understands."""
 
 
 class Turn(NamedTuple):
@@ -76,6 +83,8 @@ class Turn(NamedTuple):
     """The client said that this happened; no upstream answer proves it."""
     created: float = 0.0
     """Seconds since the epoch."""
+    reply_id: str = ""
+    """What the upstream called the reply, where clients may refer to it (``previous_response_id``)."""
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -145,6 +154,19 @@ class Reply:
 
     verdict: Verdict
     messages: tuple[Message, ...] = ()
+    reply_id: str = ""
+    """See ``Turn.reply_id``."""
+    prompt_tokens: int | None = None
+    """How many tokens the upstream counted in the request, those from its cache included."""
+
+
+class Remedy(Enum):
+    """What may turn an upstream's refusal into an answer, where what we told is the reason."""
+
+    LESS_HISTORY = "less_history"
+    """The context is too long."""
+    NO_REASONING = "no_reasoning"
+    """Reasoning that was told again is not accepted."""
 
 
 class Answer(NamedTuple):
@@ -156,6 +178,8 @@ class Answer(NamedTuple):
     body: bytes
     proved: bool
     """The framing proved the end: the zero chunk, or all of Content-Length."""
+    request: bytes = b""
+    """The body that was sent upstream for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +200,16 @@ class Prompt:
     """``new`` ends with the beginning of the reply, which the upstream continues."""
     auxiliary: bool = False
     """Housekeeping that must not touch memory: one token at most is asked for."""
+    model: str = ""
+    """As the body names it; empty if it does not."""
+    reply_tokens: int | None = None
+    """The longest reply that the client allows, where it says so."""
+    fixed_tokens: int = 0
+    """Estimate of what fills the context besides messages: tool schemas, top-level instructions."""
+    follows: str = ""
+    """The upstream's name of the reply that this continues (``previous_response_id``)."""
+    stores: bool = True
+    """Whether the client lets the turn be kept (``store`` in Responses)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +219,5 @@ class Marker:
     spellings: tuple[bytes, ...]
     line_start: bool
     """Counts only at the beginning of a line."""
+    top_level: bool = False
+    """Counts only as a key of the JSON object that its line holds, not of one inside it."""

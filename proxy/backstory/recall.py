@@ -10,7 +10,7 @@ from typing import TypeVar
 from backstory.align import READINGS, Decision, Plan, Stored, align
 from backstory.errors import StoreUnavailable, VersionConflict
 from backstory.fingerprint import keyed
-from backstory.history import newest, repaired
+from backstory.history import in_form, newest, repaired
 from backstory.model import Conversation, Message, Mode, Owner, Prompt, Reply, Turn, Verdict
 from backstory.receipt import Receipt
 from backstory.settings import MemorySettings
@@ -84,7 +84,8 @@ class Memory:
         plan = align(claimed, new, stored)
         told = newest(plan.history, self._settings.max_history_turns)
         before = [message for group in told for message in group]
-        history = repaired(before, (*claimed, *new), dialect.without_calls)
+        told_again = in_form(before, dialect)
+        history = repaired(told_again, (*claimed, *new), dialect.without_calls)
         sticky = plan.pins and self._settings.sticky_system and not prompt.pinned
         receipt = Receipt(
             "hit" if conversation.head else "new",

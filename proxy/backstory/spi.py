@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from backstory.model import Answer, Conversation, Marker, Message, Owner, Prompt, Reply, Turn
+from backstory.model import (
+    Answer,
+    Conversation,
+    Marker,
+    Message,
+    Owner,
+    Prompt,
+    Remedy,
+    Reply,
+    Turn,
+)
 
 
 class Dialect(Protocol):
@@ -11,6 +21,8 @@ class Dialect(Protocol):
 
     name: str
     """As routes and stored turns name it, ``openai.chat`` for instance."""
+    form: str
+    """How it spells messages: ``chat`` is ``{"role": …, "content": …}`` of Chat Completions."""
 
     def read_prompt(self, body: bytes) -> Prompt | None:
         """Read a request body of any bytes; ``None`` if it is not what this dialect expects.
@@ -26,14 +38,29 @@ class Dialect(Protocol):
         unless the dialect wraps every prompt.
         """
 
+    def told(self, message: Message) -> Message | None:
+        """A stored message of another form in this one: its role and text, its fingerprints kept.
+
+        ``None`` if it has no text: then it is not told.
+        """
+
     def without_calls(self, message: Message) -> Message | None:
         """``message`` without the tool calls that it asks for; ``None`` if nothing is left."""
+
+    def without_reasoning(self, message: Message) -> Message | None:
+        """``message`` without what only the model that wrote it may read; ``None``: nothing is left."""
 
     def end_marker(self, media_type: str) -> Marker | None:
         """How an answer of this media type says that it is complete; ``None``: by its framing only."""
 
     def read_reply(self, prompt: Prompt, answer: Answer) -> Reply:
         """The reply in a whole answer with a 2xx status. Never raises."""
+
+    def remedy(self, answer: Answer) -> Remedy | None:
+        """What may help against a refusal (a status of 400 and above). Never raises.
+
+        Asked only if history was told and nothing has reached the client.
+        """
 
     def error_body(self, status: int, code: str, message: str) -> tuple[str, bytes]:
         """Content type and body of an error of ours, in the shape that this API's clients know."""

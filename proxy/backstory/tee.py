@@ -7,10 +7,15 @@ whoever writes it). Bytes that may be the beginning of a marker wait for the nex
 byte waits, and nothing is parsed: one search a chunk.
 """
 
+import re
 import zlib
 from collections.abc import Callable
 
 from backstory.model import Marker
+
+_strings = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL).sub
+_MOST_NESTED = 16
+"""Markers that turn out to be keys of inner objects; then the framing alone tells the end."""
 
 
 class Undecodable(Exception):
@@ -127,6 +132,8 @@ class MarkerSearch:
         self.found = False
         self._spellings = marker.spellings
         self._line_start = marker.line_start
+        self._line: list[bytes] | None = [] if marker.top_level else None
+        self._nested = 0
         self._longest = max(map(len, marker.spellings))
         self._inner = frozenset(b"".join(s[:-1] for s in marker.spellings))
         self._carry = b""
@@ -142,6 +149,8 @@ class MarkerSearch:
         self._carry = data[at:]
         if at:
             self._fresh_line = data[at - 1] in b"\r\n"
+            if self._line is not None:
+                self._keep_line(data[:at])
         return data[:at], self._carry
 
     def rest(self) -> bytes:
@@ -171,9 +180,32 @@ class MarkerSearch:
         return 0
 
     def _counts(self, data: bytes, at: int) -> bool:
+        if self._line is not None and not self._at_top(data[:at]):
+            return False
         if not self._line_start:
             return True
         return data[at - 1] in b"\r\n" if at else self._fresh_line
+
+    def _keep_line(self, data: bytes) -> None:
+        """Remember what the line holds so far: its earlier pieces may be in earlier chunks."""
+        assert self._line is not None
+        end = data.rfind(b"\n")
+        if end >= 0:
+            self._line.clear()
+        self._line.append(data[end + 1 :])
+
+    def _at_top(self, before: bytes) -> bool:
+        """Whether the line's object is open, and nothing in it, after ``before``."""
+        assert self._line is not None
+        end = before.rfind(b"\n")
+        line = before[end + 1 :] if end >= 0 else b"".join(self._line) + before
+        bare = _strings(b"", line)
+        depth = bare.count(b"{") + bare.count(b"[") - bare.count(b"}") - bare.count(b"]")
+        if depth != 1:
+            self._nested += 1  # each costs the length of its line
+            if self._nested > _MOST_NESTED:
+                self._spellings = ()
+        return depth == 1
 
 
 class Decoder:

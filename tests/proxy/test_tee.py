@@ -298,3 +298,28 @@ def test_deflate_may_lack_its_header_however_it_is_cut(
     decoder = Decoder(("deflate",), LIMIT)
     pieces = [decoder.feed(packed[at : at + size]) for at in range(0, len(packed), size)]
     assert (b"".join(pieces), decoder.ended) == (plain, True)
+
+
+NDJSON = Marker((b'"done":true', b'"done": true'), line_start=False, top_level=True)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_a_marker_of_the_top_level_is_no_key_inside(size: int) -> None:
+    """A tool call's arguments may hold the very bytes that end a stream."""
+    first = b'{"message":{"content":"\\"done\\":true {[","tool_calls":[{"a":{"done":true}}]},"done":false}\n'
+    before = b'{"message":{"content":""},'
+    stream = first + before + b'"done":true,"done_reason":"stop"}\n'
+    tee = begun(NDJSON)
+    sent = b"".join(tee.feed(stream[at : at + size]) for at in range(0, len(stream), size))
+    assert tee.marked
+    assert sent == first + before
+    assert tee.release() == b'"done":true,"done_reason":"stop"}\n'
+
+
+def test_markers_inside_without_end_are_given_up() -> None:
+    """Each costs the length of its line: the framing alone tells the end of such an answer."""
+    tee = begun(NDJSON)
+    inside = b'{"a":{' + b",".join([b'"done":true'] * 100)
+    assert tee.feed(inside) == inside
+    assert tee.feed(b'},"done":true}\n') == b'},"done":true}\n'
+    assert not tee.marked

@@ -1,7 +1,8 @@
 """A message in chat form, ``{"role": …, "content": …}``: what it says and what memory notes of it.
 
-Every stored message has this form, whichever dialect read it, so that each dialect can tell the
-history of the others. Values come from strangers: any key may hold any JSON.
+The form ``chat``, which the dialects of raw text share. Messages of other forms are told by their
+text, so that each dialect can tell the history of the others. Values come from strangers: any key
+may hold any JSON.
 """
 
 import json
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from backstory.fingerprint import estimate_tokens, fingerprints
-from backstory.jsonbody import NotJson, dump, read_object, walk_object
+from backstory.jsonbody import NotJson, Value, dump, walk_object
 from backstory.model import Message, Role
 
 _ROLES: dict[str, Role] = {
@@ -21,7 +22,8 @@ _ROLES: dict[str, Role] = {
     "function": "tool",
 }
 _TEXT_PARTS = ("text", "input_text", "output_text")
-_WITH_CALLS = ("tool_calls", "function_call", "reasoning_content", "reasoning", "reasoning_details")
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+_WITH_CALLS = ("tool_calls", "function_call", *_REASONING)
 
 # dialects.md C.4: base64 says nothing about the tokens of what it spells.
 _IMAGE_TOKENS = 1500
@@ -116,9 +118,20 @@ def asks_one_token(values: Sequence[object]) -> bool:
     )
 
 
+def longest_reply(values: Sequence[object]) -> int | None:
+    """The limit on the reply among ``values``, where there is one."""
+    limits = [value for value in values if type(value) is int and value > 0]
+    return max(limits, default=None)
+
+
+def schema_tokens(values: Sequence[Value]) -> int:
+    """Estimate of what tool schemas fill: tokens of the JSON at ``values``."""
+    return sum(estimate_tokens(value.end - value.start) for value in values)
+
+
 def text_of(value: Mapping[str, object]) -> str:
     """All text parts joined, exactly as spelled; a refusal if there is no text."""
-    content = value.get("content")
+    content = value.get("content", value.get("parts"))
     if isinstance(content, list):
         content = "".join(_part_text(part) for part in content)
     return _string(content) or _string(value.get("refusal"))
@@ -126,6 +139,8 @@ def text_of(value: Mapping[str, object]) -> str:
 
 def _part_text(part: object) -> str:
     if isinstance(part, dict):
+        if part.get("thought") is True:
+            return ""  # Gemini's reasoning
         if part.get("type", "text") in _TEXT_PARTS:
             return _string(part.get("text"))
         return _string(part.get("refusal"))
@@ -201,10 +216,7 @@ def without_calls(message: Message) -> Message | None:
         return None
     if not says_something({key: place.value for key, place in kept.items()}):
         return None
-    spelled = (dump(key) + b":" + text[p.start : p.end].encode() for key, p in kept.items())
-    raw = b"{" + b",".join(spelled) + b"}"
-    tokens = max(1, message.tokens - estimate_tokens(len(message.raw)) + estimate_tokens(len(raw)))
-    return message._replace(raw=raw, calls=(), tokens=tokens)
+    return _respelled(message, text, kept)._replace(calls=())
 
 
 def joined(values: Sequence[object]) -> object:
@@ -232,11 +244,47 @@ def joined(values: Sequence[object]) -> object:
 
 
 def stored_text(message: Message) -> str:
-    """The text of a stored message; empty if it has none that can be read."""
+    """The text of a stored message of any form; empty if it has none that can be read."""
     try:
-        return text_of(read_object(message.raw))
-    except NotJson:
+        objects = json.loads(b"[" + message.raw + b"]")
+        return "".join(text_of(value) for value in objects if isinstance(value, dict))
+    except (RecursionError, ValueError):
         return ""
+
+
+def told(message: Message) -> Message | None:
+    """See ``spi.Dialect``, for dialects whose form is ``chat``."""
+    text = stored_text(message)
+    if not text or message.role == "tool":
+        return None
+    raw = dump({"role": message.role, "content": text})
+    tokens = estimate_tokens(len(raw))
+    return message._replace(raw=raw, calls=(), answers=(), tokens=tokens, form="chat", note=b"")
+
+
+def without_reasoning(message: Message) -> Message | None:
+    """See ``spi.Dialect``. The fingerprint stays: it never covered the reasoning."""
+    if not any(key.encode() in message.raw for key in _REASONING):
+        return message
+    try:
+        text = message.raw.decode()
+        fields = walk_object(text)
+    except (NotJson, UnicodeDecodeError):
+        return None
+    kept = {key: values[-1] for key, values in fields.items() if key not in _REASONING}
+    if len(kept) == len(fields):
+        return message
+    if not says_something({key: place.value for key, place in kept.items()}) and not message.calls:
+        return None
+    return _respelled(message, text, kept)
+
+
+def _respelled(message: Message, text: str, kept: Mapping[str, Value]) -> Message:
+    """``message`` with the fields ``kept`` of its ``text``, each as it was spelled."""
+    spelled = (dump(key) + b":" + text[p.start : p.end].encode() for key, p in kept.items())
+    raw = b"{" + b",".join(spelled) + b"}"
+    tokens = max(1, message.tokens - estimate_tokens(len(message.raw)) + estimate_tokens(len(raw)))
+    return message._replace(raw=raw, tokens=tokens)
 
 
 def _string(value: object) -> str:

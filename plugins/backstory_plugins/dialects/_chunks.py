@@ -31,6 +31,8 @@ class Streamed(NamedTuple):
     """Its finish reason; ``"error"`` if the stream reported an error or cannot be read."""
     done: bool
     """``[DONE]`` came."""
+    usage: object = None
+    """What it cost: the last that was said of it."""
 
 
 _BROKEN = Streamed({}, "error", False)
@@ -45,7 +47,7 @@ class _Choice:
 def read_chunks(body: bytes) -> Streamed:
     """The reply in a whole event stream of ``chat.completion.chunk`` objects."""
     choices: dict[int, _Choice] = {}
-    done = False
+    done, usage = False, None
     for event in events(body):
         data = event.data.strip()
         if not data:
@@ -61,11 +63,12 @@ def read_chunks(body: bytes) -> Streamed:
             return _BROKEN
         if event.name == b"error" or chunk.get("error"):
             return _BROKEN
+        usage = chunk.get("usage") or usage  # vLLM can count in every chunk
         _note(chunk.get("choices"), choices)
     if not choices:
         return Streamed({}, None, done)
     choice = choices[min(choices)]
-    return Streamed(_fold(choice.deltas), choice.finish, done)
+    return Streamed(_fold(choice.deltas), choice.finish, done, usage)
 
 
 def _note(said: object, choices: dict[int, _Choice]) -> None:

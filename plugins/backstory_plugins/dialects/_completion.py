@@ -28,12 +28,12 @@ _not_a_number = re.compile(rb"NaN|Infinity").search
 
 def read_stream(prompt: Prompt, answer: Answer) -> Reply:
     """The reply in an event stream, which ends with a finish reason and then ``[DONE]``."""
-    message, finish, done = read_chunks(answer.body)
+    message, finish, done, usage = read_chunks(answer.body)
     if finish is None:
         return Reply(Verdict.ABORTED)  # even after [DONE]: vLLM and TGI send that after errors too
     if finish != "error" and not (done or answer.proved):
         return Reply(Verdict.ABORTED)  # only the connection's close ended it: anything may lack
-    return _reply(prompt, finish, message)
+    return _reply(prompt, finish, message, usage=usage)
 
 
 def read_completion(prompt: Prompt, answer: Answer) -> Reply:
@@ -52,7 +52,8 @@ def read_completion(prompt: Prompt, answer: Answer) -> Reply:
     if finish is None and "finish_reason" in choice:
         return Reply(Verdict.ABORTED)  # the server itself says that it has not finished
     spelled = text[place.start : place.end].encode()
-    return _reply(prompt, finish if isinstance(finish, str) else "stop", message, spelled)
+    why = finish if isinstance(finish, str) else "stop"
+    return _reply(prompt, why, message, spelled, usage=_last(fields, "usage"))
 
 
 def _last(fields: Mapping[str, Sequence[Value]], key: str) -> object:
@@ -74,7 +75,12 @@ def _index(choice: Value) -> int:
 
 
 def _reply(
-    prompt: Prompt, finish: str, message: Mapping[str, object], spelled: bytes = b""
+    prompt: Prompt,
+    finish: str,
+    message: Mapping[str, object],
+    spelled: bytes = b"",
+    *,
+    usage: object,
 ) -> Reply:
     kept = _kept(message)
     verdict = _verdict(finish, kept)
@@ -88,7 +94,14 @@ def _reply(
     # Python reads 1E400 and writes Infinity: told again, that would fail every later request.
     if stored is None or (_not_a_number(raw) and not _is_json(raw)):
         return Reply(Verdict.ERROR)
-    return Reply(verdict, (stored,))
+    return Reply(verdict, (stored,), prompt_tokens=counted(usage, "prompt_tokens"))
+
+
+def counted(usage: object, *names: str) -> int | None:
+    """The sum of the counts ``names`` in an answer's ``usage``; ``None`` if none is there."""
+    values = [usage.get(name) for name in names] if isinstance(usage, dict) else []
+    counts = [value for value in values if type(value) is int and value >= 0]
+    return sum(counts) if counts else None
 
 
 def _kept(message: Mapping[str, object]) -> dict[str, object]:

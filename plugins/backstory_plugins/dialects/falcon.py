@@ -14,15 +14,18 @@ import json
 from collections.abc import Sequence
 
 from backstory.jsonbody import NotJson, decode, dump, walk_object
-from backstory.model import Answer, Marker, Message, Prompt, Reply, Role, Verdict
+from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply, Role, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import (
     asks_one_token,
     plain_message,
     split,
     stored_text,
+    told,
     without_calls,
+    without_reasoning,
 )
+from backstory_plugins.dialects._overflow import overflow
 
 _END = "<|endoftext|>"
 _MARKER = Marker((_END.encode(),), line_start=False)
@@ -34,6 +37,7 @@ class Falcon:
     """See ``spi.Dialect``."""
 
     name = "falcon"
+    form = "chat"
 
     def __init__(
         self,
@@ -97,9 +101,17 @@ class Falcon:
             text = text.replace(_END, "<| endoftext|>")
         return f"{title}: {text}\n" if text else ""
 
+    def told(self, message: Message) -> Message | None:
+        """See ``spi.Dialect``."""
+        return told(message)
+
     def without_calls(self, message: Message) -> Message | None:
         """See ``spi.Dialect``. Only another dialect's messages have any."""
         return without_calls(message)
+
+    def without_reasoning(self, message: Message) -> Message | None:
+        """See ``spi.Dialect``."""
+        return without_reasoning(message)
 
     def end_marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect``."""
@@ -120,6 +132,10 @@ class Falcon:
         if not text.strip():
             return Reply(Verdict.EMPTY)
         return Reply(Verdict.COMPLETE, (plain_message("assistant", text),))
+
+    def remedy(self, answer: Answer) -> Remedy | None:
+        """See ``spi.Dialect``."""
+        return overflow(answer)
 
     def error_body(self, status: int, code: str, message: str) -> tuple[str, bytes]:
         """See ``spi.Dialect``."""

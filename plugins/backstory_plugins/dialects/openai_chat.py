@@ -7,10 +7,20 @@ JSON object, or an event stream of its pieces.
 from collections.abc import Sequence
 
 from backstory.jsonbody import NotJson, Value, decode, dump, walk_array, walk_object
-from backstory.model import Answer, Marker, Message, Prompt, Reply, Verdict
+from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply, Verdict
 from backstory.spi import Dialect
-from backstory_plugins.dialects._chat import asks_one_token, read_message, split, without_calls
+from backstory_plugins.dialects._chat import (
+    asks_one_token,
+    longest_reply,
+    read_message,
+    schema_tokens,
+    split,
+    told,
+    without_calls,
+    without_reasoning,
+)
 from backstory_plugins.dialects._completion import read_completion, read_stream
+from backstory_plugins.dialects._overflow import overflow
 
 _EVENT_STREAM = "text/event-stream"
 _DONE = Marker((b"data: [DONE]", b"data:[DONE]"), line_start=True)
@@ -28,6 +38,7 @@ class OpenAIChat:
     """See ``spi.Dialect``."""
 
     name = "openai.chat"
+    form = "chat"
 
     def read_prompt(self, body: bytes) -> Prompt | None:
         """See ``spi.Dialect``. ``insert_at``: an offset in the bytes, and how many elements follow."""
@@ -48,6 +59,8 @@ class OpenAIChat:
         at = places[pinned].start if follow else lists[0].end - 1
         claimed, new = split(messages[pinned:])
         limits = fields.get("max_tokens", []) + fields.get("max_completion_tokens", [])
+        most = [limit.value for limit in limits]
+        model = fields["model"][-1].value if "model" in fields else ""
         return Prompt(
             body,
             tuple(messages[:pinned]),
@@ -55,7 +68,10 @@ class OpenAIChat:
             new,
             insert_at=(len(text[:at].encode()), follow),
             prefill=bool(new) and new[-1].role == "assistant",
-            auxiliary=asks_one_token([limit.value for limit in limits]),
+            auxiliary=asks_one_token(most),
+            model=model if isinstance(model, str) else "",
+            reply_tokens=longest_reply(most),
+            fixed_tokens=schema_tokens(fields.get("tools", ())),
         )
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:
@@ -70,9 +86,17 @@ class OpenAIChat:
             told = b", " + told
         return prompt.body[:at] + told + prompt.body[at:]
 
+    def told(self, message: Message) -> Message | None:
+        """See ``spi.Dialect``."""
+        return told(message)
+
     def without_calls(self, message: Message) -> Message | None:
         """See ``spi.Dialect``."""
         return without_calls(message)
+
+    def without_reasoning(self, message: Message) -> Message | None:
+        """See ``spi.Dialect``."""
+        return without_reasoning(message)
 
     def end_marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect``."""
@@ -86,6 +110,10 @@ class OpenAIChat:
             return read_completion(prompt, answer)
         except (NotJson, RecursionError):  # it could be parsed, but not be compared or written
             return Reply(Verdict.ERROR)
+
+    def remedy(self, answer: Answer) -> Remedy | None:
+        """See ``spi.Dialect``."""
+        return overflow(answer)
 
     def error_body(self, status: int, code: str, message: str) -> tuple[str, bytes]:
         """See ``spi.Dialect``."""

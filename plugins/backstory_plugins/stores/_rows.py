@@ -5,8 +5,10 @@ a record of fixed layout for each message, so that a reader needs no parser to f
 
     1 byte   layout, now 1
     4 bytes  how many messages were asked; the others are the reply
+    1 byte   length of the form, which all messages of a turn share, and the form itself
     each:    role (1), tokens (4), length of raw (4), length of spine (1), length of ids (4),
-             fingerprint (32), spine (0 or 32), ids (JSON: [calls, answers]; nothing if both empty)
+             length of the note (4), fingerprint (32), spine (0 or 32),
+             ids (JSON: [calls, answers]; nothing if both empty), note
 
 Numbers are little-endian. Whoever changes the layout gives it the next number and goes on
 reading the old ones.
@@ -21,8 +23,8 @@ from backstory.model import Message, Role, Turn
 
 LAYOUT = 1
 
-_HEAD = struct.Struct("<BI")
-_RECORD = struct.Struct("<BIIBI")
+_HEAD = struct.Struct("<BIB")
+_RECORD = struct.Struct("<BIIBII")
 _LENGTH = struct.Struct("<I")
 _DIGEST = 32
 _ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
@@ -44,7 +46,11 @@ def text(stored: bytes) -> str:
 
 def pack(turn: Turn) -> tuple[bytes, bytes]:
     """The raw bytes of the turn's messages, and the facts about them."""
-    facts = [_HEAD.pack(LAYOUT, len(turn.asked))]
+    forms = {message.form for message in turn.messages}
+    if len(forms) > 1:
+        raise ValueError("the messages of a turn have one form")
+    form = "".join(forms).encode("ascii")
+    facts = [_HEAD.pack(LAYOUT, len(turn.asked), len(form)), form]
     for message in turn.messages:
         facts.extend(_record(message))
     return b"".join(message.raw for message in turn.messages), b"".join(facts)
@@ -56,22 +62,23 @@ def unpack(raw: bytes, facts: bytes) -> tuple[tuple[Message, ...], tuple[Message
     Raises:
         ValueError: the blobs are not what ``pack`` wrote, or a newer version wrote them.
     """
-    layout, asked = _HEAD.unpack_from(facts)
+    layout, asked, form_size = _HEAD.unpack_from(facts)
     if layout != LAYOUT:
         raise ValueError(f"layout {layout} of a stored turn is unknown: install a newer Backstory")
     messages: list[Message] = []
-    at, begin = _HEAD.size, 0
+    at, begin = _HEAD.size + form_size, 0
+    form = facts[_HEAD.size : at].decode("ascii")
     while at < len(facts):
-        role, tokens, raw_size, spine_size, ids_size = _RECORD.unpack_from(facts, at)
+        role, tokens, raw_size, spine_size, ids_size, note_size = _RECORD.unpack_from(facts, at)
         at += _RECORD.size
         fingerprint, at = facts[at : at + _DIGEST], at + _DIGEST
         spine, at = facts[at : at + spine_size], at + spine_size
         calls, answers = json.loads(facts[at : at + ids_size]) if ids_size else ((), ())
         at += ids_size
+        note, at = facts[at : at + note_size], at + note_size
         said, begin = raw[begin : begin + raw_size], begin + raw_size
-        messages.append(
-            Message(_ROLES[role], said, fingerprint, spine, tuple(calls), tuple(answers), tokens)
-        )
+        ids = tuple(calls), tuple(answers)
+        messages.append(Message(_ROLES[role], said, fingerprint, spine, *ids, tokens, form, note))
     if at != len(facts) or begin != len(raw):
         raise ValueError("a stored turn is damaged: its facts do not fit its messages")
     return tuple(messages[:asked]), tuple(messages[asked:])
@@ -79,7 +86,7 @@ def unpack(raw: bytes, facts: bytes) -> tuple[tuple[Message, ...], tuple[Message
 
 def first_fingerprint(facts: bytes) -> bytes:
     """The fingerprint of the turn's first message; empty if it has none."""
-    start = _HEAD.size + _RECORD.size
+    start = _HEAD.size + (facts[_HEAD.size - 1] if facts else 0) + _RECORD.size
     return facts[start : start + _DIGEST]
 
 
@@ -107,7 +114,6 @@ def _record(message: Message) -> tuple[bytes, ...]:
     if message.calls or message.answers:
         # ASCII output: an id with a lone surrogate can be spelled only as an escape.
         ids = json.dumps([message.calls, message.answers], separators=(",", ":")).encode("ascii")
-    fixed = _RECORD.pack(
-        _ROLES.index(message.role), message.tokens, len(message.raw), len(message.spine), len(ids)
-    )
-    return fixed, message.fingerprint, message.spine, ids
+    sizes = len(message.raw), len(message.spine), len(ids), len(message.note)
+    fixed = _RECORD.pack(_ROLES.index(message.role), message.tokens, *sizes)
+    return fixed, message.fingerprint, message.spine, ids, message.note

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from backstory.fingerprint import fingerprints
 from backstory.jsonbody import Value, decode, dump, read_object, walk_object
-from backstory.model import Answer, Message, Prompt, Reply
+from backstory.model import Answer, Message, Prompt, Reply, Role
 from backstory.spi import Dialect
 
 NOT_PROMPTS = (
@@ -103,7 +104,8 @@ class DialectContract:
         assert message.role == "user"
         assert (len(message.fingerprint), len(message.spine)) == (32, 32)
         assert message.tokens > 0
-        assert read_object(message.raw)
+        assert message.form == dialect.form
+        assert json.loads(message.raw)
 
     def test_reading_depends_on_the_bytes_alone(
         self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
@@ -148,15 +150,48 @@ class DialectContract:
     @pytest.mark.parametrize("text", ODD_TEXTS, ids=ascii)
     def test_any_text_can_be_told(self, dialect: Dialect, request_body: bytes, text: str) -> None:
         prompt = _read(dialect, request_body)
-        history = [
-            prompt.new[0]._replace(raw=dump({"role": "user", "content": text})),
-            prompt.new[0]._replace(
-                role="assistant", raw=dump({"role": "assistant", "content": text})
-            ),
-        ]
-        body = dialect.inject(prompt, (), history)
+        history = [_chat("user", text), _chat("assistant", text)]
+        body = dialect.inject(prompt, (), _in_form(dialect, history))
         assert json.loads(decode(body))
         assert dialect.read_prompt(body) is not None
+
+    def test_what_another_dialect_stored_is_told_by_its_text(
+        self, dialect: Dialect, request_body: bytes
+    ) -> None:
+        prompt = _read(dialect, request_body)
+        theirs = [
+            _foreign("user", b'{"role":"user","parts":[{"text":"What is "},{"text":"it?"}]}'),
+            _foreign(
+                "assistant", b'{"type":"call"}, {"content":[{"type":"text","text":"It is."}]}'
+            ),
+            _foreign("assistant", b'{"type":"call","arguments":"{}"}'),
+            _foreign("tool", b'{"role":"tool","content":"result"}'),
+        ]
+        history = _in_form(dialect, theirs)
+        assert [message.fingerprint for message in history] == [b"user", b"assistant"]
+        assert all(message.form == dialect.form for message in history)
+        body = dialect.inject(prompt, (), history)
+        again = _read(dialect, body)
+        said = [fingerprints(m.role, t)[1] for m, t in zip(history, TOLD, strict=True)]
+        assert _spines(again.claimed) == said
+
+    def test_what_may_help_against_a_refusal_is_about_its_length(self, dialect: Dialect) -> None:
+        too_long = b'{"error":{"message":"maximum context length is 4096 tokens"}}'
+        assert dialect.remedy(Answer(400, "application/json", too_long, True)) is not None
+        for body in (b"", b"\xff", b'{"error":{"message":"no such model"}}'):
+            assert dialect.remedy(Answer(400, "application/json", body, True)) is None
+
+    def test_without_reasoning_says_the_same(
+        self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
+    ) -> None:
+        prompt = _read(dialect, request_body)
+        for answer in answers:
+            for message in dialect.read_reply(prompt, answer).messages:
+                left = dialect.without_reasoning(message)
+                assert left is not None
+                assert left.fingerprint == message.fingerprint
+                assert len(left.raw) <= len(message.raw)
+                assert dialect.without_reasoning(left) is left
 
     def test_a_whole_answer_is_one_assistant_message(
         self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
@@ -169,7 +204,8 @@ class DialectContract:
             assert message.role == "assistant"
             assert len(message.fingerprint) == 32
             assert message.tokens > 0
-            assert read_object(message.raw)["role"] == "assistant"
+            assert message.form == dialect.form
+            assert json.loads(b"[" + message.raw + b"]")
 
     def test_a_cut_answer_is_not_kept_unless_its_end_was_seen(
         self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
@@ -222,6 +258,24 @@ class DialectContract:
     def test_an_error_event_is_one_closed_event(self, dialect: Dialect) -> None:
         event = dialect.error_event("some_code", "two\nlines")
         assert event == b"" or (event.endswith(b"\n\n") and event.count(b"\n\n") == 1)
+
+
+TOLD = ("What is it?", "It is.")
+
+
+def _chat(role: Role, text: str) -> Message:
+    raw = dump({"role": role, "content": text})
+    return Message(role, raw, *fingerprints(role, text), tokens=len(raw))
+
+
+def _foreign(role: Role, raw: bytes) -> Message:
+    name = role.encode()
+    return Message(role, raw, name, name, ("call_1",), tokens=9, form="somebody's", note=b"note")
+
+
+def _in_form(dialect: Dialect, history: Sequence[Message]) -> list[Message]:
+    told = [m if m.form == dialect.form else dialect.told(m) for m in history]
+    return [message for message in told if message is not None]
 
 
 def _read(dialect: Dialect, body: bytes) -> Prompt:

@@ -29,19 +29,28 @@ MESSAGE = st.builds(
     calls=st.lists(ANY_TEXT).map(tuple),
     answers=st.lists(ANY_TEXT).map(tuple),
     tokens=NUMBER,
+    note=st.binary(),
 )
 MESSAGES = st.lists(MESSAGE, max_size=4).map(tuple)
+FORM = st.text(st.characters(codec="ascii"), min_size=1, max_size=20)
 
 
-@given(asked=MESSAGES, reply=MESSAGES)
+@given(asked=MESSAGES, reply=MESSAGES, form=FORM)
 def test_any_messages_come_back_as_they_were(
-    asked: tuple[Message, ...], reply: tuple[Message, ...]
+    asked: tuple[Message, ...], reply: tuple[Message, ...], form: str
 ) -> None:
+    asked = tuple(message._replace(form=form) for message in asked)
+    reply = tuple(message._replace(form=form) for message in reply)
     raw, facts = pack(turn(asked, reply=reply))
     assert raw == b"".join(said.raw for said in asked + reply)
     assert unpack(raw, facts) == (asked, reply)
     expected = (asked + reply)[0].fingerprint if asked or reply else b""
     assert first_fingerprint(facts) == expected
+
+
+def test_a_turn_has_one_form() -> None:
+    with pytest.raises(ValueError, match="one form"):
+        pack(turn([message("user", "Hi")], reply=(message("assistant", "Ho", form="other"),)))
 
 
 @given(st.lists(st.binary()).map(tuple))
@@ -55,11 +64,12 @@ def test_any_name_comes_back(name: str) -> None:
 
 
 def test_the_layout_is_what_is_in_files_already() -> None:
-    said = Message("tool", b"{}", b"f" * 32, b"", ("a",), ("b",), 7)
+    said = Message("tool", b"{}", b"f" * 32, b"", ("a",), ("b",), 7, "chat", b"note")
     raw, facts = pack(turn([said], reply=()))
     assert raw == b"{}"
-    record = "03 07000000 02000000 00 0d000000" + "66" * 32 + b'[["a"],["b"]]'.hex()
-    assert facts == bytes.fromhex("01 01000000" + record)
+    sizes = "03 07000000 02000000 00 0d000000 04000000"
+    record = sizes + "66" * 32 + b'[["a"],["b"]]note'.hex()
+    assert facts == bytes.fromhex("01 01000000 04" + b"chat".hex() + record)
 
 
 def test_a_newer_layout_is_refused_with_a_remedy() -> None:
