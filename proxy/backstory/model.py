@@ -116,6 +116,10 @@ class Conversation:
     """How the client keeps its own history, as learned."""
     longest_claim: int = 0
     """Most messages of history that a request has claimed."""
+    cut: int = 0
+    """How many of the oldest turns of the path are not told any more (``docs/alignment.md``)."""
+    plain: bool = False
+    """The upstream has refused the reasoning in this history: it is told without."""
     pinned: tuple[bytes, ...] = ()
     """The leading system messages as last sent, raw."""
     dialects: tuple[str, ...] = ()

@@ -86,6 +86,12 @@ class Store(Protocol):
     async def ready(self) -> None:
         """Return if a write would succeed now. Changes nothing that can be seen."""
 
+    def known(self, owner: Owner, conversation: str) -> Conversation | None:
+        """The conversation as last committed by anybody, if that can be said without waiting.
+
+        ``None`` says nothing: ask ``load``.
+        """
+
     async def load(self, owner: Owner, conversation: str) -> Conversation | None:
         """The conversation as last committed, or ``None``."""
 
@@ -105,6 +111,9 @@ class Store(Protocol):
 
     async def turn(self, owner: Owner, conversation: str, turn: str) -> Turn | None:
         """One turn of any branch, or ``None``."""
+
+    async def replied(self, owner: Owner, reply_id: str) -> tuple[str, str] | None:
+        """Conversation and turn, by their ids, of the newest turn with this ``reply_id``, or ``None``."""
 
     async def commit(self, owner: Owner, after: Conversation, turns: Sequence[Turn]) -> None:
         """Add ``turns`` and put ``after`` in the place of the stored conversation. Atomic, durable.

@@ -26,13 +26,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             subject BLOB NOT NULL,
             id BLOB NOT NULL,
             version INTEGER NOT NULL,
-            head_turn BLOB,
-            head_chain BLOB,
-            head_depth INTEGER,
-            head_size INTEGER,
-            head_tokens INTEGER,
+            head INTEGER, -- a row of turn
             mode TEXT NOT NULL,
             longest_claim INTEGER NOT NULL,
+            cut INTEGER NOT NULL,
+            plain INTEGER NOT NULL,
             dialects TEXT NOT NULL,
             single_use INTEGER NOT NULL,
             created REAL NOT NULL,
@@ -43,13 +41,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX conversation_single_use ON conversation (updated) WHERE single_use",
         # Ids are BLOB because those of imported turns may hold characters that no text takes.
-        # The sealed raw bytes come last: what stands before them is read without their pages.
+        # What is sealed comes last: what stands before it is read without its pages.
         """
         CREATE TABLE turn (
             row INTEGER PRIMARY KEY,
             conversation INTEGER NOT NULL REFERENCES conversation (row) ON DELETE CASCADE,
+            parent INTEGER, -- a row of this table; NULL at a root
             id BLOB NOT NULL,
-            parent BLOB,
             dialect BLOB NOT NULL,
             chain BLOB NOT NULL,
             depth INTEGER NOT NULL,
@@ -58,13 +56,24 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             truncated INTEGER NOT NULL,
             imported INTEGER NOT NULL,
             created REAL NOT NULL,
-            facts BLOB NOT NULL,
-            raw BLOB NOT NULL,
-            UNIQUE (conversation, id)
+            reply BLOB, -- a digest of the owner and of what the upstream called the reply
+            sealed BLOB NOT NULL
         )
         """,
+        "CREATE UNIQUE INDEX turn_id ON turn (conversation, id)",
         "CREATE INDEX turn_chain ON turn (conversation, chain, depth)",
         "CREATE INDEX turn_root ON turn (conversation) WHERE parent IS NULL",
+        "CREATE INDEX turn_reply ON turn (reply) WHERE reply IS NOT NULL",
+        # Images and files, once in a conversation however often they were sent (``_media.py``).
+        """
+        CREATE TABLE media (
+            row INTEGER PRIMARY KEY,
+            conversation INTEGER NOT NULL REFERENCES conversation (row) ON DELETE CASCADE,
+            digest BLOB NOT NULL,
+            sealed BLOB NOT NULL,
+            UNIQUE (conversation, digest)
+        )
+        """,
         # One row that ``ready`` writes to: only a write proves that writing works.
         "CREATE TABLE pulse (row INTEGER PRIMARY KEY CHECK (row = 1), beat INTEGER NOT NULL)",
         "INSERT INTO pulse VALUES (1, 0)",

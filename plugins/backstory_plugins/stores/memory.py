@@ -93,13 +93,17 @@ class MemoryStore:
         """See ``spi.Store``. True from ``open`` to ``close``."""
         self._all()
 
-    async def load(self, owner: Owner, conversation: str) -> Conversation | None:
+    def known(self, owner: Owner, conversation: str) -> Conversation | None:
         """See ``spi.Store``. Makes it the most recently used one."""
         kept = self._find(owner, conversation)
         if kept is None:
             return None
         self._all().move_to_end((owner, conversation))
         return kept.conversation
+
+    async def load(self, owner: Owner, conversation: str) -> Conversation | None:
+        """See ``spi.Store``."""
+        return self.known(owner, conversation)
 
     async def path(
         self, owner: Owner, conversation: str, turn: str, limit: int | None = None
@@ -131,6 +135,16 @@ class MemoryStore:
         """See ``spi.Store``."""
         kept = self._find(owner, conversation)
         return kept.turns.get(turn) if kept else None
+
+    async def replied(self, owner: Owner, reply_id: str) -> tuple[str, str] | None:
+        """See ``spi.Store``. Looks at everything of the owner's."""
+        found: tuple[float, str, str] | None = None
+        for (theirs, conversation), kept in self._all().items():
+            for turn in kept.turns.values() if theirs == owner else ():
+                if turn.reply_id == reply_id and reply_id:
+                    newer = turn.created, conversation, turn.id
+                    found = newer if found is None else max(found, newer)
+        return found[1:] if found else None
 
     async def commit(self, owner: Owner, after: Conversation, turns: Sequence[Turn]) -> None:
         """See ``spi.Store``.

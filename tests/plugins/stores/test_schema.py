@@ -27,7 +27,7 @@ def tables(db: sqlite3.Connection) -> set[str]:
 def test_an_empty_file_gets_every_step(db: sqlite3.Connection) -> None:
     migrate(db)
     assert version(db) == len(MIGRATIONS)
-    assert tables(db) == {"secret", "conversation", "turn", "pulse"}
+    assert tables(db) == {"secret", "conversation", "turn", "media", "pulse"}
 
 
 def test_a_second_start_changes_nothing(db: sqlite3.Connection) -> None:

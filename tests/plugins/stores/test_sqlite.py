@@ -210,8 +210,8 @@ async def test_a_flipped_bit_is_noticed(file: Path) -> None:
     async with opened(file) as store:
         await remember(store, [said])
     with closing(sqlite3.connect(file)) as db, db:
-        (raw,) = db.execute("SELECT raw FROM turn").fetchone()
-        db.execute("UPDATE turn SET raw = ?", (raw[:-1] + bytes([raw[-1] ^ 1]),))
+        (sealed,) = db.execute("SELECT sealed FROM turn").fetchone()
+        db.execute("UPDATE turn SET sealed = ?", (sealed[:-1] + bytes([sealed[-1] ^ 1]),))
     async with opened(file) as store:
         with pytest.raises(StoreUnavailable, match="damaged"):
             await store.turn(ADA, "c1", said.id)
