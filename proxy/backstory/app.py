@@ -22,7 +22,7 @@ from backstory.exchange import of
 from backstory.keys import Ring, read_or_make
 from backstory.manage import PREFIX, Manage
 from backstory.recall import Memory
-from backstory.registry import load_dialects, load_store
+from backstory.registry import load_dialects, load_policy, load_store
 from backstory.relayed import leave_head_alone
 from backstory.routes import BUILT_IN, RouteTable
 from backstory.session import CookieSeal
@@ -90,7 +90,7 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
         log.warning("%s", warning)
     rows = (*config.routes, *BUILT_IN)
     table = RouteTable(rows, load_dialects(row.dialect for row in rows))
-    memory = Memory(load_store(config.store), config)
+    memory = Memory(load_store(config.store), config, load_policy(config.policy))
     tasks = Tasks()
     upstreams = _upstreams(config, tasks)
     head = UpstreamHead(config, config, via=config.via)
@@ -121,6 +121,7 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
         for upstream in upstreams.values():
             await upstream.close()
         await memory.store.close()
+        memory.close()
 
     app.on_shutdown.append(drain)
     app.cleanup_ctx.append(run)

@@ -129,6 +129,14 @@ class Conversation:
     updated: float = 0.0
 
 
+class Budget(NamedTuple):
+    """How much history may be told in front of a request."""
+
+    turns: int
+    tokens: int | None
+    """An estimate; ``None``: as many as there are."""
+
+
 class Verdict(Enum):
     """What an answer was (``docs/commit.md``). Only the first three are remembered."""
 

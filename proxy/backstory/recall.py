@@ -1,25 +1,42 @@
 """Memory itself: what is told again in front of a prompt, and how its turn is committed."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from backstory.align import READINGS, Decision, Plan, Stored, align
+from backstory.align import READINGS, Decision, Plan, Stored, align, head_of
+from backstory.entropy import random_bytes
 from backstory.errors import StoreUnavailable, VersionConflict
 from backstory.fingerprint import keyed
-from backstory.history import in_form, newest, repaired
-from backstory.model import Conversation, Message, Mode, Owner, Prompt, Reply, Turn, Verdict
+from backstory.history import Telling, grown, telling
+from backstory.model import (
+    Conversation,
+    Head,
+    Message,
+    Mode,
+    Owner,
+    Prompt,
+    Remedy,
+    Reply,
+    Turn,
+    Verdict,
+)
 from backstory.receipt import Receipt
 from backstory.settings import MemorySettings
-from backstory.spi import Dialect, Store
+from backstory.spi import Dialect, Policy, Store
+from backstory.trim import REQUEST_TOKENS, Budgets, cut_of
 from backstory.turns import Grower, claim_chains, new_turn_id
+from backstory.warm import Warm
 
 T = TypeVar("T")
 
 _COMMIT_ATTEMPTS = 20
+RECENT_BYTES = 64 * 1024 * 1024
+"""Of turns that were told a moment ago."""
+_TURN_WEIGHT = 1500
+"""Bytes of a turn beside its messages', roughly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +49,9 @@ class Recalled:
     conversation: Conversation
     """As it was before this turn; version 0 if it is new."""
     plan: Plan
+    new: tuple[Message, ...]
+    """What is asked, under the conversation's key."""
+    told: Telling
     history: tuple[Message, ...]
     """What is put in front, as the upstream accepts it."""
     pinned: tuple[bytes, ...]
@@ -39,21 +59,40 @@ class Recalled:
     receipt: Receipt
     turn: str
     """The id that the turn has once it is stored."""
+    tokens: int
+    """Estimate of the whole request."""
 
     def body(self) -> bytes:
         """The body to send upstream."""
         return self.dialect.inject(self.prompt, self.pinned, self.history)
 
 
+@dataclass(frozen=True, slots=True)
+class _Recent:
+    """The newest turns of a path, and how they were told. True for ever: turns never change."""
+
+    head: str
+    path: tuple[Turn, ...]
+    told: Telling | None
+
+
 class Memory:
     """Recalls and commits, for every owner."""
 
     def __init__(
-        self, store: Store, settings: MemorySettings, *, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        settings: MemorySettings,
+        policy: Policy,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """``clock``: seconds since the epoch, for what people read; nothing is ordered by it."""
         self.store = store
         self._settings = settings
+        self._policy = policy
+        self._budgets = Budgets(settings)
+        self._recent: Warm[tuple[Owner, str], _Recent] = Warm(RECENT_BYTES)
         self._clock = clock
 
     async def within(self, work: Awaitable[T]) -> T:
@@ -69,36 +108,102 @@ class Memory:
             raise StoreUnavailable("the store did not answer in time") from None
 
     async def recall(
-        self, owner: Owner, name: str, dialect: Dialect, prompt: Prompt, preset: Mode = "auto"
+        self,
+        owner: Owner,
+        name: str,
+        dialect: Dialect,
+        prompt: Prompt,
+        preset: Mode = "auto",
+        *,
+        fresh: bool = False,
     ) -> Recalled:
         """Find the place of ``prompt`` in the conversation ``name``, and what to tell again.
+
+        ``fresh``: the name was made for this request, so that there is nothing to find.
 
         Raises:
             StoreUnavailable: an answer without its history would be a wrong answer.
         """
-        found = await self.within(self.store.load(owner, name))
-        conversation = found or Conversation(id=name, key=secrets.token_bytes(32))
-        key = conversation.key
-        claimed, new = keyed(prompt.claimed, key), keyed(prompt.new, key)
+        found = None if fresh else self.store.known(owner, name)
+        if found is None and not fresh:
+            found = await self.within(self.store.load(owner, name))
+        conversation = found or Conversation(id=name, key=random_bytes(32))
+        claimed, new = keyed(prompt.claimed, conversation.key), keyed(prompt.new, conversation.key)
         stored = await self._stored(owner, conversation, claimed, preset)
         plan = align(claimed, new, stored)
-        told = newest(plan.history, self._settings.max_history_turns)
-        before = [message for group in told for message in group]
-        told_again = in_form(before, dialect)
-        history = repaired(told_again, (*claimed, *new), dialect.without_calls)
         sticky = plan.pins and self._settings.sticky_system and not prompt.pinned
-        receipt = Receipt(
-            "hit" if conversation.head else "new",
-            turns=len(told),
-            omitted=_history_depth(plan) - len(told),
-            tokens=sum(message.tokens for message in history),
-            version=conversation.version,
-            read_as=_reading(plan, preset),
+        recalled = Recalled(
+            owner,
+            dialect,
+            prompt,
+            conversation,
+            plan,
+            new,
+            Telling(dialect.form, conversation.plain, conversation.cut, (), (), 0),
+            (),
+            conversation.pinned if sticky else (),
+            Receipt(
+                "hit" if conversation.head else "new",
+                turns=0,
+                omitted=0,
+                tokens=0,
+                version=conversation.version,
+                read_as=_reading(plan, preset),
+            ),
+            new_turn_id(),
+            _tokens(prompt),
         )
-        pinned = conversation.pinned if sticky else ()
-        return Recalled(
-            owner, dialect, prompt, conversation, plan, history, pinned, receipt, new_turn_id()
+        return self._telling(recalled) if plan.told else recalled
+
+    def remedied(self, recalled: Recalled, remedy: Remedy) -> Recalled | None:
+        """The same prompt told otherwise, after the upstream has refused it; ``None``: it cannot be."""
+        told, turns = recalled.told, recalled.plan.told
+        if not recalled.history:
+            return None
+        if remedy is Remedy.NO_REASONING:
+            return None if told.plain else self._telling(recalled, plain=True)
+        if not self._settings.retry_on_overflow:
+            return None
+        half = told.cut + max(1, (turns[-1].depth - told.cut) // 2)
+        return self._telling(recalled, least_cut=half)
+
+    def _telling(self, recalled: Recalled, *, plain: bool = False, least_cut: int = 0) -> Recalled:
+        """``recalled`` with as much history as fits."""
+        prompt, plan, dialect = recalled.prompt, recalled.plan, recalled.dialect
+        in_loop = bool(recalled.new[0].answers)
+        budget = self._budgets.of(prompt, _tokens(prompt), in_loop=in_loop)
+        before = max(recalled.conversation.cut, least_cut)
+        cut = cut_of(plan.told, before, budget, self._policy)
+        plain = plain or recalled.conversation.plain
+        told = self._told(recalled, cut, plain=plain)
+        history = told.followed_by((*prompt.claimed, *prompt.new), dialect)
+        tokens = told.tokens + sum([message.tokens for message in told.pending])
+        depth = plan.told[-1].depth
+        return replace(
+            recalled,
+            told=told,
+            history=history,
+            receipt=replace(
+                recalled.receipt, turns=depth - cut, omitted=cut, tokens=tokens if history else 0
+            ),
+            tokens=_tokens(prompt) + tokens,
         )
+
+    def _told(self, recalled: Recalled, cut: int, *, plain: bool) -> Telling:
+        plan, dialect = recalled.plan, recalled.dialect
+        first = plan.told[0].depth - 1
+        turns = plan.told[cut - first :]
+        if plan.without and turns:
+            turns = (*turns[:-1], _shortened(turns[-1], plan.without))
+        elif recent := self._recent.get((recalled.owner, recalled.conversation.id)):
+            told = recent.told
+            if (
+                told
+                and recent.head == plan.told[-1].id
+                and (told.form, told.cut, told.plain) == (dialect.form, cut, plain)
+            ):
+                return told
+        return telling(dialect, turns, cut=cut, plain=plain)
 
     async def commit(self, recalled: Recalled, reply: Reply) -> str | None:
         """Store the turn, durably; ``None``, or why there is nothing left to store it in.
@@ -115,12 +220,41 @@ class Memory:
             try:
                 await self.within(self.store.commit(recalled.owner, after, turns))
             except VersionConflict:
+                self._recent.drop((recalled.owner, after.id))
                 before = await self.within(self.store.load(recalled.owner, before.id))
                 if reason := await self._gone(recalled, before):
                     return reason
                 continue
+            self._budgets.learn(recalled.prompt.model, recalled.tokens, reply.prompt_tokens)
+            self._keep(recalled, after, turns)
             return None
         raise StoreUnavailable("others keep changing the conversation")
+
+    async def erase(self, owner: Owner, name: str) -> bool:
+        """See ``spi.Store``."""
+        self._recent.drop((owner, name))
+        return await self.within(self.store.erase(owner, name))
+
+    def close(self) -> None:
+        """Forget what is at hand."""
+        self._recent.clear()
+
+    def _keep(self, recalled: Recalled, after: Conversation, turns: list[Turn]) -> None:
+        """Have the path at hand for the next turn."""
+        key, plan, told = (recalled.owner, after.id), recalled.plan, recalled.told
+        if after.head is None or after.head.turn != turns[-1].id:
+            return  # a branch: the path is what it was
+        follows = plan.told and plan.told[-1].id == turns[0].parent and not plan.without
+        if not follows and turns[0].parent is not None:
+            self._recent.drop(key)  # of a transcript's path nothing was read
+            return
+        before = plan.told[told.cut - plan.told[0].depth + 1 :] if follows else ()
+        if not follows:
+            told = told._replace(cut=0, settled=(), pending=(), tokens=0)
+        told = grown(told, recalled.dialect, turns)
+        path = (*before, *turns)
+        weight = sum([_TURN_WEIGHT + sum([len(m.raw) for m in t.messages]) for t in path])
+        self._recent.put(key, _Recent(turns[-1].id, path, told), weight)
 
     async def _stored(
         self, owner: Owner, conversation: Conversation, claimed: Sequence[Message], preset: Mode
@@ -135,18 +269,16 @@ class Memory:
         )
         if conversation.version == 0:
             return stored
-        match: Turn | None = None
+        match: Head | None = None
         if claimed:
             chains = claim_chains(claimed, conversation.key)
-            match = await self.within(self.store.match(owner, name, chains[-1:]))
-            if match and head and match.chain == head.chain:
-                return replace(stored, match=match)  # the whole path: nothing more to know
-            if match is None:
-                match = await self.within(self.store.match(owner, name, chains))
+            if head and chains[-1] == head.chain:
+                return replace(stored, match=head)  # the whole path: nothing more to know
+            deepest = await self.within(self.store.match(owner, name, chains))
+            match = head_of(deepest) if deepest else None
         path: tuple[Turn, ...] = ()
         if head:
-            limit = None if claimed else self._settings.max_history_turns
-            path = await self.within(self.store.path(owner, name, head.turn, limit))
+            path = await self._path(owner, conversation, head, whole=bool(claimed))
         stored = replace(stored, match=match, path=path)
         # Asked only where a first message in common decides.
         if match is None if claimed else stored.mode in ("transcript", "window"):
@@ -154,27 +286,46 @@ class Memory:
             stored = replace(stored, first_fingerprints=firsts)
         return stored
 
+    async def _path(
+        self, owner: Owner, conversation: Conversation, head: Head, *, whole: bool
+    ) -> tuple[Turn, ...]:
+        """The path to the head: all of it, or as much as may be told and a turn more."""
+        most = min(head.depth - conversation.cut, self._settings.max_history_turns + 1)
+        recent = self._recent.get((owner, conversation.id))
+        if recent and recent.head == head.turn:
+            path = recent.path
+            if path[0].parent is None or (not whole and len(path) >= most):
+                return path
+        work = self.store.path(owner, conversation.id, head.turn, None if whole else max(1, most))
+        return await self.within(work)
+
     def _grown(
         self, recalled: Recalled, before: Conversation, reply: Reply
     ) -> tuple[Conversation, list[Turn]]:
         """The conversation after this turn, and the turns to add."""
         plan, prompt, now = recalled.plan, recalled.prompt, self._clock()
         grower = Grower(plan.parent, key=before.key, dialect=recalled.dialect.name, now=now)
-        grower.adopt(keyed(_last(prompt.claimed, len(plan.imported)), before.key))
+        if plan.imported:
+            grower.adopt(keyed(_last(prompt.claimed, len(plan.imported)), before.key))
         asked = prompt.new[:-1] if prompt.prefill else prompt.new
         grower.grow(
             keyed(asked, before.key),
             keyed(reply.messages, before.key),
             turn_id=recalled.turn,
+            reply_id=reply.reply_id,
             truncated=reply.verdict is Verdict.TRUNCATED,
         )
         moves = plan.moves_head and before.head == recalled.conversation.head
+        depth = plan.parent.depth if plan.parent else 0
+        cut = recalled.told.cut if plan.told else min(before.cut, depth)
         after = replace(
             before,
             version=before.version + 1,
             head=grower.head if moves else before.head,
             mode=(plan.learns or before.mode) if moves else before.mode,
             longest_claim=max(before.longest_claim, len(prompt.claimed)),
+            cut=(cut if cut < depth or plan.told else 0) if moves else before.cut,
+            plain=before.plain or recalled.told.plain,
             pinned=_raw(prompt.pinned) if moves and prompt.pinned else before.pinned,
             dialects=tuple(dict.fromkeys((*before.dialects, recalled.dialect.name))),
             single_use=before.version == 0,
@@ -194,11 +345,17 @@ class Memory:
         return None
 
 
-def _history_depth(plan: Plan) -> int:
-    """Turns that could be told again, even if only the newest were read."""
-    if plan.decision is Decision.APPEND and plan.parent:
-        return plan.parent.depth
-    return len(plan.history)
+def _tokens(prompt: Prompt) -> int:
+    """Estimate of what the client itself sends."""
+    said = (*prompt.pinned, *prompt.claimed, *prompt.new)
+    return REQUEST_TOKENS + prompt.fixed_tokens + sum([message.tokens for message in said])
+
+
+def _shortened(turn: Turn, length: int) -> Turn:
+    """``turn`` without its last ``length`` messages."""
+    messages = turn.messages[:-length]
+    asked = messages[: len(turn.asked)]
+    return turn._replace(asked=asked, reply=messages[len(asked) :])
 
 
 def _reading(plan: Plan, preset: Mode) -> str:

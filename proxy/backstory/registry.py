@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from backstory.errors import ConfigError
-from backstory.spi import Dialect, Store
+from backstory.spi import Dialect, Policy, Store
 
 _SWITCH = {"true": True, "false": False}
 
@@ -61,10 +61,20 @@ def load_store(url: str) -> Store:
     return store
 
 
+def load_policy(name: str) -> Policy:
+    """The policy of this name.
+
+    Raises:
+        ConfigError: nobody provides it.
+    """
+    policy: Policy = _load("backstory.policies", name)()
+    return policy
+
+
 def _load(group: str, name: str) -> Any:
     for entry in entry_points(group=group):
         if entry.name == name:
             return entry.load()
     known = ", ".join(sorted(entry.name for entry in entry_points(group=group)))
-    kind = group.removeprefix("backstory.").removesuffix("s")
+    kind = {"backstory.policies": "policy"}.get(group, group[len("backstory.") : -1])
     raise ConfigError([f"{kind}: {name!r} is unknown; there are {known}"])

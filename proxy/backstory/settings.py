@@ -150,6 +150,25 @@ class MemorySettings:
     max_history_turns: int = setting(
         100, "most turns put in front of a request; older ones are left out"
     )
+    policy: str = setting(
+        "tokens",
+        "what is told again when not all of it fits: `tokens` as much as fits, in steps that keep"
+        " prompt caches valid; `turns` exactly the last ones",
+    )
+    max_history_tokens: int = setting(
+        0, "most tokens (estimated) put in front of a request; 0 sets no limit beside the context"
+    )
+    context_windows: tuple[str, ...] = setting(
+        (),
+        "context of the models in tokens, `model=tokens`, the first that matches: `llama-3*=8192`,"
+        " `*=32768`; without one only the other limits count",
+    )
+    reserved_reply_tokens: int = setting(
+        1024, "room left in the context for a reply, where the request does not limit it"
+    )
+    retry_on_overflow: bool = setting(
+        True, "ask once more with half the history when the upstream says that it was too long"
+    )
     single_use_ttl: float = setting(
         86400.0, "seconds after which a conversation that nobody named a second time is erased"
     )

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from backstory.model import (
     Answer,
+    Budget,
     Conversation,
     Marker,
     Message,
@@ -67,6 +68,22 @@ class Dialect(Protocol):
 
     def error_event(self, code: str, message: str) -> bytes:
         """An error inside an event stream that has begun; empty if the dialect has none."""
+
+
+class Policy(Protocol):
+    """How much of a conversation is told again. Pure and synchronous."""
+
+    name: str
+
+    def cut(self, path: Sequence[Turn], cut: int, budget: Budget) -> int:
+        """How many of the oldest turns of the conversation are not told.
+
+        Args:
+            path: the newest turns, oldest first, at least one; ``depth`` counts from the root.
+            cut: what was answered last; from ``path[0].depth - 1`` to ``path[-1].depth``, and so
+                is the result. It never goes down.
+            budget: what must be kept to.
+        """
 
 
 class Store(Protocol):

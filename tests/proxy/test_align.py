@@ -19,6 +19,7 @@ from backstory.spi import Dialect
 from backstory.turns import Grower
 from backstory_plugins.dialects.falcon import Falcon
 from backstory_plugins.dialects.openai_chat import OpenAIChat
+from backstory_plugins.policies.tokens import Tokens
 from backstory_plugins.stores.memory import MemoryStore
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "alignment_vectors.json").read_bytes())
@@ -65,7 +66,7 @@ async def test_vector(vector: dict[str, Any]) -> None:
     expected = dict(vector["expected"])
     dialect = DIALECTS[vector["dialect"]]
     store = RecordingStore()
-    memory = Memory(store, MemorySettings())
+    memory = Memory(store, MemorySettings(), Tokens())
     await store.open()
     await store_before(memory, dialect, vector["stored"])
 

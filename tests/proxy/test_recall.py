@@ -14,6 +14,7 @@ from backstory.align import Decision
 from backstory.model import Mode, Owner, Verdict
 from backstory.recall import Memory
 from backstory.settings import MemorySettings
+from backstory_plugins.policies.tokens import Tokens
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ async def test_what_is_stored_is_not_imported_again(chat: Chat, claimed: str) ->
 
 async def test_times_are_those_of_the_first_and_the_last_change(chat: Chat) -> None:
     clock = itertools.count(1.0).__next__
-    chat = Chat(Memory(chat.memory.store, MemorySettings(), clock=clock))
+    chat = Chat(Memory(chat.memory.store, MemorySettings(), Tokens(), clock=clock))
     await chat.say("u1", "a1")
     turns = await chat.turns((await chat.say("u2", "a2")).turn)
     stored = await chat.stored()
