@@ -1,0 +1,81 @@
+"""A server as a process of its own: started on its core, awaited, and stopped by its process id."""
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.bench.failure import Failure
+from scripts.bench.machine import on
+
+START_SECONDS, STOP_SECONDS = 30, 30
+LISTENING = re.compile(r"^listening on http://127\.0\.0\.1:([0-9]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Server:
+    """One that listens."""
+
+    name: str
+    pid: int
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def running(
+    name: str,
+    command: list[str],
+    folder: Path,
+    cores: frozenset[int],
+    *,
+    env: Mapping[str, str] | None = None,
+    ready: re.Pattern[str] = LISTENING,
+    port: int = 0,
+) -> Iterator[Server]:
+    """The server, once its output matches ``ready``; its port is the match's group, or ``port``.
+
+    Standard input is a pipe of ours, so that a server can tell that we are gone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{name.replace(' ', '-').replace('/', '-')}.log"
+    with log.open("wb") as output, on(cores):
+        process = subprocess.Popen(  # noqa: S603 - our own commands
+            command, cwd=folder, env=env, stdin=subprocess.PIPE, stdout=output, stderr=output
+        )
+    with process:
+        try:
+            found = _wait(name, process, log, ready)
+            yield Server(name, process.pid, int(found.group(1)) if not port else port, log)
+            if process.poll() is not None:
+                raise Failure(f"{name} died while it was measured:\n{_last_lines(log)}")
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait(
+    name: str, process: subprocess.Popen[bytes], log: Path, ready: re.Pattern[str]
+) -> re.Match[str]:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        found = ready.search(log.read_text(errors="replace"))
+        if found:
+            return found
+        time.sleep(0.02)
+    raise Failure(f"{name} did not start:\n{_last_lines(log)}")
+
+
+def _last_lines(log: Path) -> str:
+    return "\n".join("  " + line for line in log.read_text(errors="replace").splitlines()[-15:])
