@@ -5,10 +5,11 @@ an answer was wrong, which makes every figure of the run worthless.
 """
 
 import argparse
-import json
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from scripts.bench.asking import Client
@@ -16,9 +17,10 @@ from scripts.bench.building import BUILD, build
 from scripts.bench.failure import Failure
 from scripts.bench.machine import Cores, facts, on, raise_file_limit, revision
 from scripts.bench.peers import ROOT, Peer, backstory, naive, nginx
+from scripts.bench.profiled import profile
 from scripts.bench.report import Report
 from scripts.bench.rounds import measure_round
-from scripts.bench.scenarios import QUICK, SCENARIOS, Place, Size
+from scripts.bench.scenarios import FULL, QUICK, SCENARIOS, Place, Scenario
 from scripts.bench.serving import running
 
 
@@ -26,91 +28,112 @@ def main(argv: list[str]) -> int:
     """Measure and report; the exit status."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
+    arguments = _parser().parse_args(argv)
     try:
-        return _measure(_parser().parse_args(argv))
+        scenarios = _scenarios(arguments.only)
+        if arguments.profile:
+            _profile(arguments, scenarios[: None if arguments.only else 1])
+        else:
+            _measure(arguments, scenarios)
     except Failure as exc:
         print(f"bench: {exc}", file=sys.stderr)
         return 1
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="./scripts/bench/run", description=(__doc__ or "").split("\n\n", 1)[0]
     )
-    parser.add_argument("--rounds", type=int, default=5, help="how often everything is measured")
-    parser.add_argument("--seconds", type=float, help="length of one measurement of requests")
-    parser.add_argument("--quick", action="store_true", help="a tiny round: does it work at all?")
-    parser.add_argument("--peers", help="only these, by name, separated by commas")
-    parser.add_argument("--only", help="only these scenarios, separated by commas")
-    parser.add_argument(
+    add = parser.add_argument
+    names = ", ".join(scenario.name for scenario in SCENARIOS)
+    add("--rounds", type=int, default=5, help="how often everything is measured (default: 5)")
+    add("--quick", action="store_true", help="a tiny round without nginx: does it work at all?")
+    add("--peers", help="only these, by name, separated by commas")
+    add("--only", help=f"only these scenarios, separated by commas: {names}")
+    add("--checkout", type=Path, default=ROOT, help="whose Backstory; default: this one's")
+    add(
         "--also",
         action="append",
         default=[],
         metavar="NAME=CHECKOUT",
-        help="another installed checkout of Backstory, measured in the same rounds",
+        help="another checkout's Backstory, as a peer 'backstory NAME' in the same rounds",
     )
-    parser.add_argument("--out", type=Path, default=Path("bench-results"), help="folder of results")
+    add(
+        "--profile",
+        action="store_true",
+        help="no figures: where Backstory's time goes, in the scenarios of --only (default: requests)",
+    )
+    add("--out", type=Path, default=Path("bench-results"), help="the folder for JSON and SVG")
     return parser
 
 
-def _measure(arguments: argparse.Namespace) -> int:
-    size = QUICK if arguments.quick else Size()
-    if arguments.seconds:
-        size = Size(seconds=arguments.seconds)
-    rounds = 1 if arguments.quick else arguments.rounds
-    peers, skipped = _peers(arguments)
-    names = arguments.only.split(",") if arguments.only else [s.name for s in SCENARIOS]
-    scenarios = [scenario for scenario in SCENARIOS if scenario.name in names]
-    if len(scenarios) != len(names):
-        raise Failure(f"the scenarios are {', '.join(s.name for s in SCENARIOS)}")
+def _scenarios(only: str | None) -> list[Scenario]:
+    if only is None:
+        return list(SCENARIOS)
+    wanted = only.split(",")
+    unknown = set(wanted) - {scenario.name for scenario in SCENARIOS}
+    if unknown:
+        raise Failure(f"no such scenario: {', '.join(sorted(unknown))}")
+    return [scenario for scenario in SCENARIOS if scenario.name in wanted]
+
+
+@contextmanager
+def _prepared(quick: bool) -> Iterator[tuple[Place, Path, Cores]]:
+    """The programs built, the mock listening, and a folder that is on a disk and goes away."""
     raise_file_limit()
     mock, client = build("mock"), Client(build("load"))
     cores = Cores.here()
-    found = []
     with (
         on(cores.others),
-        tempfile.TemporaryDirectory(prefix="run-", dir=BUILD) as folder,
-        running("mock", [str(mock)], Path(folder), cores.others) as upstream,
+        tempfile.TemporaryDirectory(prefix="run-", dir=BUILD) as name,
+        running("mock", [str(mock)], Path(name), cores.others) as upstream,
     ):
-        machine = facts(Path(folder))
-        place = Place(client, upstream, size)
-        for number in range(rounds):
-            inside = Path(folder) / f"round-{number}"
-            found.append(measure_round(number, peers, scenarios, place, inside, cores))
-    report = Report(peers, scenarios, found)
-    written = {
-        "what": "Backstory side by side with its peers; CPU is of the proxy's process, all threads",
-        "revision": revision(ROOT),
-        "machine": machine,
-        "skipped": skipped,
-        "rounds": rounds,
-        "errors": 0,  # one error and there is no report
-        **report.as_json(),
-    }
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "results.json").write_text(
-        json.dumps(written, indent=1, ensure_ascii=False) + "\n"
-    )
+        yield Place(client, upstream, QUICK if quick else FULL), Path(name), cores
+
+
+def _profile(arguments: argparse.Namespace, scenarios: list[Scenario]) -> None:
+    with _prepared(arguments.quick) as (place, folder, cores):
+        for scenario in scenarios:
+            print(f"\n{scenario.name}")
+            inside = folder / scenario.name.replace(" ", "-")
+            found = profile(arguments.checkout.resolve(), scenario, place, inside, cores)
+            print("\n".join(found.lines()))
+
+
+def _measure(arguments: argparse.Namespace, scenarios: list[Scenario]) -> None:
+    peers, skipped = _peers(arguments)
+    with _prepared(arguments.quick) as (place, folder, cores):
+        machine = facts(folder, arguments.checkout.resolve())
+        rounds = [
+            measure_round(number, peers, scenarios, place, folder / f"round-{number}", cores)
+            for number in range(1 if arguments.quick else arguments.rounds)
+        ]
+    report = Report(peers, scenarios, rounds)
+    about = {"revision": revision(arguments.checkout), "machine": machine, "skipped": skipped}
+    report.write(arguments.out, about)
     print("\n".join(report.lines()))
-    return 0
+    print(f"\nWritten to {arguments.out}: results.json, results.svg")
 
 
 def _peers(arguments: argparse.Namespace) -> tuple[list[Peer], dict[str, str]]:
-    peers: list[Peer] = [*backstory(), naive()]
-    skipped: dict[str, str] = {}
+    """Who is measured, and who is not, with the reason."""
+    peers: list[Peer] = [*backstory(arguments.checkout.resolve())]
     for also in arguments.also:
         name, _, checkout = also.partition("=")
         peers += backstory(Path(checkout).resolve(), f"backstory {name}")
+    peers.append(naive())
+    skipped: dict[str, str] = {}
     try:
+        if arguments.quick:
+            raise Failure("--quick")
         peers.append(nginx())
     except Failure as exc:
         skipped["nginx"] = str(exc)
         print(f"bench: without nginx: {exc}", file=sys.stderr)
-    if arguments.quick:
-        peers = [peer for peer in peers if peer.name != "nginx"]
     if arguments.peers:
         wanted = arguments.peers.split(",")
-        unknown = set(wanted) - {peer.name for peer in peers}
+        unknown = set(wanted) - {peer.name for peer in peers} - set(skipped)
         if unknown:
             raise Failure(f"no such peer: {', '.join(sorted(unknown))}")
         peers = [peer for peer in peers if peer.name in wanted]

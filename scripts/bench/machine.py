@@ -1,6 +1,7 @@
 """What the machine says: the CPU time and memory of a process, which cores there are, what they are."""
 
 import datetime
+import json
 import os
 import platform
 import resource
@@ -79,17 +80,37 @@ def file_system(place: Path) -> str:
     return kind
 
 
-def facts(store: Path) -> dict[str, object]:
-    """Of which machine the figures are."""
+def facts(store: Path, checkout: Path) -> dict[str, object]:
+    """Of which machine the figures are, and of which versions."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "cpu": cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
         "kernel": platform.release(),
         "load_average": os.getloadavg(),
-        "python": platform.python_version(),
+        "versions": _versions(checkout),
         "store_file_system": file_system(store),
     }
+
+
+_VERSIONS = """
+import importlib.metadata, json, platform
+found = {"python": platform.python_version()}
+for name in ("aiohttp", "uvloop", "httptools"):
+    try:
+        found[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        found[name] = None
+print(json.dumps(found))
+"""
+
+
+def _versions(checkout: Path) -> dict[str, str | None]:
+    """Of what a checkout's Backstory runs on; None for what it does not have."""
+    command = [str(checkout / ".venv/bin/python"), "-P", "-c", _VERSIONS]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+    found: dict[str, str | None] = json.loads(said.stdout)
+    return found
 
 
 def revision(checkout: Path) -> str:

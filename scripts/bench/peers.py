@@ -94,8 +94,13 @@ def naive() -> Peer:
     return Peer("naive", "naive", start)
 
 
-def backstory(checkout: Path = ROOT, name: str = "backstory") -> tuple[Peer, Peer]:
-    """The whole job of a checkout's Backstory, and the same server told to remember nothing."""
+def backstory(
+    checkout: Path = ROOT, name: str = "backstory", under: tuple[str, ...] = ()
+) -> tuple[Peer, Peer]:
+    """The whole job of a checkout's Backstory, and the same server told to remember nothing.
+
+    ``under``: options of Python that run it in a profiler.
+    """
     python = checkout / ".venv/bin/python"
     if not python.exists():
         raise Failure(f"{checkout} is not installed: run its scripts/install")
@@ -104,8 +109,8 @@ def backstory(checkout: Path = ROOT, name: str = "backstory") -> tuple[Peer, Pee
     @contextmanager
     def start(upstream: Server, folder: Path, cores: frozenset[int]) -> Iterator[Server]:
         place = folder / name.replace("/", "-")
-        command = [str(python), "-P", "-m", "backstory", "serve", "--upstream", upstream.url]
-        command += ["--listen", "127.0.0.1:0", "--auth", "jwt"]
+        command = [str(python), "-P", *under, "-m", "backstory", "serve"]
+        command += ["--upstream", upstream.url, "--listen", "127.0.0.1:0", "--auth", "jwt"]
         command += ["--store", "sqlite:///" + quote(str(place / "backstory.db"))]
         env = {key: value for key, value in os.environ.items() if not SETTING.match(key)}
         env.pop("PYTHONPATH", None)

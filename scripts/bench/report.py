@@ -1,15 +1,22 @@
 """The figures of all rounds: as a table to read and as JSON to keep."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from scripts.bench.peers import Peer
+from scripts.bench.plot import Panel, draw
 from scripts.bench.rounds import Round
 from scripts.bench.scenarios import Figure, Scenario
 from scripts.bench.spread import Spread, of_figure, of_ratio
 from scripts.bench.targets import Outcome, outcomes
 
 VERSUS = ("naive", "nginx")
+WHAT = (
+    "Proxies in front of the same mock upstream, each round one after the other. CPU is user and "
+    "system time of all threads of the proxy's process. A ratio compares two peers within a round."
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,28 @@ class Report:
             if outcome.target.figure in measured
         ]
 
+    def write(self, folder: Path, about: Mapping[str, object]) -> None:
+        """``results.json`` and ``results.svg`` in ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        written = json.dumps({**about, **self.as_json()}, indent=1, ensure_ascii=False)
+        (folder / "results.json").write_text(written + "\n", encoding="utf-8")
+        (folder / "results.svg").write_text(self.plot(), encoding="utf-8")
+
+    def plot(self) -> str:
+        """One panel for each figure, one bar for each peer."""
+        panels = [Panel(f"{f.title} [{f.unit}]", self._bars(f)) for f in self.figures()]
+        return draw(panels)
+
+    def _bars(self, figure: Figure) -> list[tuple[str, Spread]]:
+        found = [(p.name, of_figure(self.rounds, p.name, figure.key)) for p in self.peers]
+        return [(name, spread) for name, spread in found if spread is not None]
+
     def as_json(self) -> dict[str, object]:
         """Everything, each figure with what it is and its unit."""
         return {
+            "what": WHAT,
+            "rounds": len(self.rounds),
+            "errors": 0,  # one error, and there is no report
             "figures": {figure.key: self._figure(figure) for figure in self.figures()},
             "targets": [
                 asdict(outcome.target)

@@ -13,6 +13,9 @@ from scripts.bench.machine import cpu_seconds, resident_kb
 from scripts.bench.peers import Peer
 from scripts.bench.serving import Server
 
+FIFTY_A_SECOND, AT_ONCE, SHORT = Stream(200, 20_000), Stream(100, 0), Stream(10, 10_000)
+ENDLESS = Stream(1_000_000, 200_000)
+
 
 @dataclass(frozen=True)
 class Size:
@@ -21,13 +24,13 @@ class Size:
     seconds: float = 3.0
     connections: int = 32
     streams: tuple[int, int] = (100, 400)
-    stream: Stream = Stream(200, 20_000)
-    burst: Stream = Stream(100, 0)
+    stream: Stream = FIFTY_A_SECOND
+    burst: Stream = AT_ONCE
     burst_connections: int = 16
-    first_byte: Stream = Stream(10, 10_000)
+    first_byte: Stream = SHORT
     first_byte_connections: int = 10
     held: int = 1000
-    held_stream: Stream = Stream(1_000_000, 200_000)
+    held_stream: Stream = ENDLESS
     held_events: int = 20
 
     @property
@@ -36,6 +39,7 @@ class Size:
         return max(0.2, self.seconds / 6)
 
 
+FULL = Size()
 QUICK = Size(
     seconds=0.4,
     streams=(5, 10),
@@ -44,7 +48,7 @@ QUICK = Size(
     held_stream=Stream(1_000_000, 20_000),
     held_events=5,
 )
-"""Enough to see that everything works; its figures say nothing."""
+"""Enough to see that everything works. Its figures say nothing."""
 
 
 @dataclass(frozen=True)

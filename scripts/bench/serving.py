@@ -54,7 +54,7 @@ def running(
     with process:
         try:
             found = _wait(name, process, log, ready)
-            yield Server(name, process.pid, int(found.group(1)) if not port else port, log)
+            yield Server(name, process.pid, port or int(found.group(1)), log)
             if process.poll() is not None:
                 raise Failure(f"{name} died while it was measured:\n{_last_lines(log)}")
         finally:
