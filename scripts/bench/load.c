@@ -1,4 +1,4 @@
-/* A load client for Chat Completions: one thread, epoll, keep-alive. Its options stand in `options`.
+/* A load client for Chat Completions: one thread, epoll, keep-alive. Its options: options.h.
  *
  * Every connection asks one question after the other; after so many turns it begins another
  * conversation. What is not a complete answer is an error: another status than 200, malformed or
@@ -11,10 +11,11 @@
  */
 #define _GNU_SOURCE
 #include "framing.h"
+#include "options.h"
+#include "tally.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <getopt.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -26,15 +27,9 @@
 #define REQUEST_BYTES 8192
 #define COOKIE_BYTES 1024
 #define FIRST_ANSWERS 64 /* most connections that wait for their first answer: no backlog overflows */
-#define MAX_HEADERS 8
 #define LINE_BYTES 16
 
-enum naming { NONE, COOKIE, HEADER };
 enum state { CONNECTING, WAITING, HEAD, BODY, IDLE, CLOSED };
-enum error { NO_CONNECTION, STATUS, MALFORMED, CUT, EVENTS, FORGOTTEN, TIMEOUT, ERRORS };
-static const char *const error_names[ERRORS] = {"no_connection", "status",    "malformed", "cut",
-                                                "events",        "forgotten", "timeout"};
-
 struct connection {
     int fd, number;
     enum state state;
@@ -54,44 +49,10 @@ struct connection {
     uint64_t events, asked, activity;
 };
 
-struct samples {
-    uint32_t *us;
-    size_t length, room;
-};
-
-static struct {
-    int port;
-    const char *path, *host;
-    unsigned connections, turns, hold_events;
-    uint64_t requests, expected_events;
-    double seconds, patience;
-    enum naming naming;
-    bool hold, stream, remembers;
-    const char *headers[MAX_HEADERS];
-    unsigned header_count;
-} options = {.path = "/v1/chat/completions", .host = "127.0.0.1", .connections = 32, .turns = 10, .patience = 30};
-
 static int epoll;
 static struct connection *connections;
 static unsigned opened, first_answers, busy, held;
-static uint64_t started, begun, completed, deadline, events, errors[ERRORS];
-static unsigned first_status; /* of an answer that was none: for the message */
-static struct samples latency, first_byte;
-
-static void fail(const char *what) {
-    perror(what);
-    exit(2);
-}
-
-static void sample(struct samples *samples, uint64_t ns) {
-    if (samples->length == samples->room) {
-        samples->room = samples->room ? samples->room * 2 : 65536;
-        samples->us = realloc(samples->us, samples->room * sizeof *samples->us);
-        if (!samples->us)
-            fail("realloc");
-    }
-    samples->us[samples->length++] = (uint32_t)(ns / 1000);
-}
+static uint64_t begun, deadline;
 
 static void count_first(struct connection *c) {
     if (!c->answered) {
@@ -424,40 +385,6 @@ static void give_up_on_silent(void) {
     }
 }
 
-static int ascending(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-static void print_samples(const char *name, struct samples *samples) {
-    size_t n = samples->length;
-    if (n)
-        qsort(samples->us, n, sizeof *samples->us, ascending);
-    printf("\"%s\": {\"p50\": %u, \"p99\": %u}, ", name, n ? samples->us[n / 2] : 0, n ? samples->us[n * 99 / 100] : 0);
-}
-
-static int report(void) {
-    uint64_t total = 0;
-    printf("{\"requests\": %llu, \"events\": %llu, \"seconds\": %.6f, ", (unsigned long long)completed,
-           (unsigned long long)events, (double)(now_ns() - started) / 1e9);
-    print_samples("latency_us", &latency);
-    print_samples("first_byte_us", &first_byte);
-    printf("\"status\": %u, \"kinds\": {", first_status);
-    for (int kind = 0; kind < ERRORS; kind++) {
-        printf("%s\"%s\": %llu", kind ? ", " : "", error_names[kind], (unsigned long long)errors[kind]);
-        total += errors[kind];
-    }
-    printf("}, \"errors\": %llu}\n", (unsigned long long)total);
-    return total ? 1 : 0;
-}
-
-static bool failed(void) {
-    for (int kind = 0; kind < ERRORS; kind++)
-        if (errors[kind])
-            return true;
-    return false;
-}
-
 static int run(void) {
     bool said = false;
     uint64_t next_look = now_ns() + 1000000000u;
@@ -491,60 +418,6 @@ static int run(void) {
             give_up_on_silent();
         }
     }
-}
-
-static void usage(void) {
-    fprintf(stderr, "load: --port N [--path PATH] [--connections N] [--seconds S | --requests N | --hold]\n"
-                    "      [--turns N] [--naming cookie|header|none] [--remembers] [--header 'Name: value']...\n"
-                    "      [--events N (a stream of so many, [DONE] and the one before it included)]\n"
-                    "      [--hold-events N] [--patience SECONDS]\n");
-    exit(2);
-}
-
-static enum naming read_naming(const char *text) {
-    if (!strcmp(text, "cookie"))
-        return COOKIE;
-    if (!strcmp(text, "header"))
-        return HEADER;
-    if (strcmp(text, "none"))
-        usage();
-    return NONE;
-}
-
-static void read_options(int count, char **words) {
-    static const struct option known[] = {
-        {"port", 1, 0, 'p'},      {"path", 1, 0, 'u'},     {"connections", 1, 0, 'c'}, {"seconds", 1, 0, 's'},
-        {"requests", 1, 0, 'n'},  {"turns", 1, 0, 't'},    {"naming", 1, 0, 'a'},      {"header", 1, 0, 'H'},
-        {"events", 1, 0, 'e'},    {"hold", 0, 0, 'h'},     {"hold-events", 1, 0, 'k'}, {"remembers", 0, 0, 'r'},
-        {"patience", 1, 0, 'w'},  {0, 0, 0, 0},
-    };
-    for (int option; (option = getopt_long(count, words, "", known, NULL)) != -1;) {
-        switch (option) {
-        case 'p': options.port = atoi(optarg); break;
-        case 'u': options.path = optarg; break;
-        case 'c': options.connections = (unsigned)atoi(optarg); break;
-        case 's': options.seconds = atof(optarg); break;
-        case 'n': options.requests = strtoull(optarg, NULL, 10); break;
-        case 't': options.turns = (unsigned)atoi(optarg); break;
-        case 'a': options.naming = read_naming(optarg); break;
-        case 'e': options.expected_events = strtoull(optarg, NULL, 10); options.stream = true; break;
-        case 'h': options.hold = true; break;
-        case 'k': options.hold_events = (unsigned)atoi(optarg); break;
-        case 'r': options.remembers = true; break;
-        case 'w': options.patience = atof(optarg); break;
-        case 'H':
-            if (options.header_count == MAX_HEADERS)
-                usage();
-            options.headers[options.header_count++] = optarg;
-            break;
-        default: usage();
-        }
-    }
-    if (options.hold)
-        options.requests = options.connections;
-    bool bounded = options.requests || options.seconds > 0;
-    if (optind != count || !options.port || !options.connections || !options.turns || !bounded)
-        usage();
 }
 
 int main(int count, char **words) {

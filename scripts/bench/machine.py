@@ -48,7 +48,17 @@ def raise_file_limit() -> int:
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of all threads of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return _cpu_seconds(Path(f"/proc/{pid}/stat"))
+
+
+def cpu_seconds_of_threads(pid: int) -> dict[int, float]:
+    """The same for each thread that is alive, by its id; the main thread's is that of the process."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return {int(thread.name): _cpu_seconds(thread / "stat") for thread in threads}
+
+
+def _cpu_seconds(stat: Path) -> float:
+    fields = stat.read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 

@@ -5,9 +5,11 @@
  * `events` it is a JSON object of about 1 KB. Every answer is complete by its own framing and by the
  * dialect, so that a turn is worth keeping.
  *
- * Prints "listening on http://127.0.0.1:PORT" and ends when standard input does.
+ * Prints "listening on http://127.0.0.1:PORT" and ends when it is told to (SIGTERM).
  */
 #define _GNU_SOURCE
+#include "answers.h"
+#include "due.h"
 #include "framing.h"
 
 #include <arpa/inet.h>
@@ -19,91 +21,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define EVENT_BYTES 190
-#define HEAD_BYTES 16384
 #define BURST_BYTES 65536
 
-enum state { HEAD, BODY, ANSWER };
-
-struct connection {
-    int fd;
-    enum state state;
-    struct body body;
-    char head[HEAD_BYTES];
-    size_t have;                 /* bytes in `head` */
-    char *out;                   /* what the kernel did not take yet */
-    size_t out_length, out_sent;
-    uint64_t events, interval_ns, due;
-    bool writable_wanted;
-    size_t slot;                 /* in the heap, plus one; 0: in none */
-    struct connection *next_dead;
-};
-
 static int epoll;
-static struct connection **heap;
-static size_t heap_length, heap_room;
 static struct connection *dead; /* freed after the batch of events that may still name them */
-static char json_answer[4096], event_frame[EVENT_BYTES + 16], stop_frame[512];
-static size_t json_length, event_length, stop_length;
-static const char stream_head[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-                                  "Cache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n";
-static const char done_frame[] = "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
-static const char not_found[] = "HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\n"
-                                "Content-Length: 2\r\n\r\n{}";
-
-static void fail(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-/* ---- the heap of connections whose next event is due ---- */
-
-static void place(size_t at, struct connection *c) {
-    heap[at] = c;
-    c->slot = at + 1;
-}
-
-static void sift(size_t at, struct connection *c) {
-    while (at && heap[(at - 1) / 2]->due > c->due) {
-        place(at, heap[(at - 1) / 2]);
-        at = (at - 1) / 2;
-    }
-    for (size_t child; (child = 2 * at + 1) < heap_length; at = child) {
-        if (child + 1 < heap_length && heap[child + 1]->due < heap[child]->due)
-            child++;
-        if (heap[child]->due >= c->due)
-            break;
-        place(at, heap[child]);
-    }
-    place(at, c);
-}
-
-static void schedule(struct connection *c, uint64_t due) {
-    c->due = due;
-    if (c->slot) {
-        sift(c->slot - 1, c);
-        return;
-    }
-    if (heap_length == heap_room) {
-        heap_room = heap_room ? heap_room * 2 : 1024;
-        heap = realloc(heap, heap_room * sizeof *heap);
-        if (!heap)
-            fail("realloc");
-    }
-    heap_length++;
-    sift(heap_length - 1, c);
-}
-
-static void unschedule(struct connection *c) {
-    if (!c->slot)
-        return;
-    size_t at = c->slot - 1;
-    c->slot = 0;
-    struct connection *last = heap[--heap_length];
-    if (last != c)
-        sift(at, last);
-}
-
 /* ---- output ---- */
 
 static void drop(struct connection *c) {
@@ -334,34 +255,6 @@ static void accept_all(int listener) {
     }
 }
 
-static void write_answers(void) {
-    static const char word[] = "The answer of a mock is as long as that of a small model. ";
-    char content[1024] = "", body[2048], json[512];
-    while (strlen(content) < 740)
-        strcat(content, word);
-    int size = snprintf(body, sizeof body,
-                        "{\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion\",\"created\":1700000000,"
-                        "\"model\":\"bench\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
-                        "\"content\":\"%s\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":200,"
-                        "\"completion_tokens\":180,\"total_tokens\":380}}",
-                        content);
-    json_length = (size_t)snprintf(json_answer, sizeof json_answer,
-                                   "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-                                   size, body);
-    const char *piece = "data: {\"id\":\"chatcmpl-bench\",\"object\":\"chat.completion.chunk\",\"created\":"
-                        "1700000000,\"model\":\"bench\",\"choices\":[{\"index\":0,\"delta\":{%s},"
-                        "\"finish_reason\":%s}]}\n\n";
-    char delta[128] = "\"content\":\"";
-    size_t bare = (size_t)snprintf(json, sizeof json, piece, "\"content\":\"\"", "null");
-    for (size_t more = bare; more < EVENT_BYTES; more++)
-        strcat(delta, more % 6 ? "w" : " ");
-    strcat(delta, "\"");
-    size = snprintf(json, sizeof json, piece, delta, "null");
-    event_length = (size_t)snprintf(event_frame, sizeof event_frame, "%x\r\n%s\r\n", (unsigned)size, json);
-    size = snprintf(json, sizeof json, piece, "", "\"stop\"");
-    stop_length = (size_t)snprintf(stop_frame, sizeof stop_frame, "%x\r\n%s\r\n", (unsigned)size, json);
-}
-
 int main(void) {
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
@@ -376,8 +269,7 @@ int main(void) {
         fail("listen");
     epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event on_accept = {.events = EPOLLIN, .data.ptr = &listener};
-    struct epoll_event on_stop = {.events = EPOLLIN, .data.ptr = NULL};
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &on_accept) || epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &on_stop))
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &on_accept))
         fail("epoll_ctl");
     printf("listening on http://127.0.0.1:%d\n", ntohs(address.sin_port));
     fflush(stdout);
@@ -396,8 +288,6 @@ int main(void) {
             fail("epoll_pwait2");
         for (int i = 0; i < ready; i++) {
             struct connection *c = events[i].data.ptr;
-            if (!events[i].data.ptr)
-                return 0;
             if (events[i].data.ptr == &listener) {
                 accept_all(listener);
                 continue;

@@ -1,7 +1,9 @@
 """``./scripts/bench/run --profile``: where the proxy's time goes while it does the whole job.
 
-With py-spy, which samples all threads from outside, if there is one; else with cProfile inside, which
-sees the main thread only and makes calls look dearer than they are.
+With py-spy, which samples all threads from outside, if there is one. Threads share a core, and one that
+only waits for it is sampled as well: the CPU time of each thread, from the kernel, is told beside it.
+Without py-spy with cProfile inside, which sees the main thread only and makes calls look dearer than
+they are.
 """
 
 import shutil
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from scripts.bench.building import BUILD
 from scripts.bench.failure import Failure
-from scripts.bench.machine import Cores
+from scripts.bench.machine import Cores, cpu_seconds_of_threads
 from scripts.bench.peers import ROOT, backstory
 from scripts.bench.scenarios import Place, Scenario
 from scripts.bench.serving import Server
@@ -41,11 +43,14 @@ def profile(checkout: Path, scenario: Scenario, place: Place, folder: Path, core
             scenario.measure(place, server, whole)
         return read_stats(into)
     whole, _ = backstory(checkout)
-    with (
-        whole.start(place.upstream, folder, cores.proxy) as server,
-        _sampling(sampler, server, into),
-    ):
-        scenario.measure(place, server, whole)
+    with whole.start(place.upstream, folder, cores.proxy) as server:
+        with _sampling(sampler, server, into):
+            scenario.measure(place, server, whole)
+        threads = cpu_seconds_of_threads(server.pid)
+        print(f"\nCPU of the whole process: {sum(threads.values()):.2f} s [% by thread]")
+        for thread in sorted(threads, key=lambda thread: -threads[thread]):
+            name = "the event loop" if thread == server.pid else f"thread {thread}"
+            print(f"  {100 * threads[thread] / sum(threads.values()):5.1f}  {name}")
     return read_samples(into)
 
 

@@ -1,6 +1,8 @@
 """A server as a process of its own: started on its core, awaited, and stopped by its process id."""
 
+import ctypes
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +14,7 @@ from scripts.bench.failure import Failure
 from scripts.bench.machine import on
 
 START_SECONDS, STOP_SECONDS = 30, 30
+_C, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 LISTENING = re.compile(r"^listening on http://127\.0\.0\.1:([0-9]+)$", re.MULTILINE)
 
 
@@ -41,15 +44,18 @@ def running(
     ready: re.Pattern[str] = LISTENING,
     port: int = 0,
 ) -> Iterator[Server]:
-    """The server, once its output matches ``ready``; its port is the match's group, or ``port``.
-
-    Standard input is a pipe of ours, so that a server can tell that we are gone.
-    """
+    """The server, once its output matches ``ready``; its port is the match's group, or ``port``."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name.replace(' ', '-').replace('/', '-')}.log"
     with log.open("wb") as output, on(cores):
         process = subprocess.Popen(  # noqa: S603 - our own commands
-            command, cwd=folder, env=env, stdin=subprocess.PIPE, stdout=output, stderr=output
+            command,
+            cwd=folder,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            preexec_fn=_end_with_us,
         )
     with process:
         try:
@@ -63,6 +69,11 @@ def running(
                 process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _end_with_us() -> None:
+    """Run in the child: it is told to stop when we die, even if we are killed (prctl(2))."""
+    _C.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _wait(

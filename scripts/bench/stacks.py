@@ -12,6 +12,9 @@ from pathlib import Path, PurePath
 
 OURS = ("backstory", "backstory_plugins")
 LONGEST = 25
+WAITS = {"_worker", "dequeue", "select", "wait", "_take"}
+"""Functions that wait for work. A sampler takes a thread that was woken but has no core for busy."""
+
 _FRAME = re.compile(r"(?P<function>.*) \((?P<path>[^()]*?)(?::\d+)?\)$")
 
 
@@ -80,12 +83,16 @@ class Stacks:
 
 
 def read_samples(file: Path) -> Stacks:
-    """Samples as py-spy writes them: ``function (path:line);…;function (path:line) count``."""
+    """Samples as py-spy writes them: ``function (path:line);…;function (path:line) count``.
+
+    Without what only waits.
+    """
     found = Stacks()
     for line in file.read_text().splitlines():
         frames, _, count = line.rpartition(" ")
         stack = [_frame(frame) for frame in frames.split(";")]
-        found.add(stack, float(count))
+        if stack[-1].function.rpartition(".")[2] not in WAITS:
+            found.add(stack, float(count))
     return found
 
 
