@@ -33,6 +33,8 @@ class Where:
     @classmethod
     def at(cls, function: str, path: str) -> "Where":
         """The module if it is ours, the name of an installed library, a file of the standard one."""
+        if path == "~" or path.startswith("<"):  # cProfile's for what is built in, or generated
+            return cls("built in" if path == "~" else path, function)
         parts = PurePath(path).with_suffix("").parts
         if "site-packages" in parts:
             return cls(parts[parts.index("site-packages") + 1], function)
