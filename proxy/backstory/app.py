@@ -23,7 +23,7 @@ from backstory.keys import Ring, read_or_make
 from backstory.manage import PREFIX, Manage
 from backstory.recall import Memory
 from backstory.registry import load_dialects, load_store
-from backstory.relayed import leave_head_alone
+from backstory.relayed import end_after_chunks, leave_head_alone
 from backstory.routes import BUILT_IN, RouteTable
 from backstory.session import CookieSeal
 from backstory.spi import Store
@@ -107,7 +107,7 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
     everything = _Everything("/")
     app.router.register_resource(everything)
     everything.add_route("*", handle, expect_handler=ignore_expect)
-    app.on_response_prepare.append(leave_head_alone)
+    app.on_response_prepare.extend((leave_head_alone, end_after_chunks))
 
     async def drain(_: web.Application) -> None:
         manage.draining = True
