@@ -84,6 +84,12 @@ class Server:
         )
         await self._listening()
 
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
+
     async def kill(self) -> int:
         """End it by SIGKILL; the exit status, which is -9."""
         return await self._end(signal.SIGKILL)
