@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -33,17 +32,6 @@ from backstory.upstream_head import UpstreamHead
 
 log = logging.getLogger(__name__)
 
-RUN_APP: dict[str, Any] = {
-    "handler_cancellation": True,  # a client that left must not keep the upstream working
-    "auto_decompress": False,  # what is passed through keeps its bytes
-    "access_log": None,  # ours is one line an exchange, without the query
-    "keepalive_timeout": 75.0,
-    "shutdown_timeout": 20.0,
-    "max_line_size": 16384,
-    "max_field_size": 16384,  # a token may have 8 KiB
-}
-"""What aiohttp's runner must be told: ``web.run_app(create_app(config), **RUN_APP)``."""
-
 
 def chain(
     config: Config, ring: Ring, table: RouteTable, memory: Memory, tasks: Tasks, prefix: str = ""
@@ -62,7 +50,8 @@ def setup(app: web.Application, config: Config, *, prefix: str) -> None:
     """Make the proxy a part of another application, below ``prefix`` (``/llm`` for instance).
 
     The prefix is stripped before anything is forwarded, and ``/-/`` lives below it. Run the
-    application with ``**RUN_APP``: without it, a client that left is noticed only at the next write.
+    application with ``**RUN_APP``: without it, a client that left is noticed only at the next write,
+    and the first request logs a warning.
 
     Raises:
         ConfigError: with every problem of ``config``.

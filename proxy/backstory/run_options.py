@@ -1,0 +1,56 @@
+"""What aiohttp's runner must be told, and what it was told: an application cannot say it itself.
+
+The runner is somebody else's where the proxy is a part of another application, or under gunicorn.
+"""
+
+from typing import Any
+
+from aiohttp import web
+
+RUN_APP: dict[str, Any] = {
+    "handler_cancellation": True,  # a client that left must not keep the upstream working
+    "auto_decompress": False,  # what is passed through keeps its bytes
+    "access_log": None,  # ours is one line an exchange, without the query
+    "keepalive_timeout": 75.0,
+    "shutdown_timeout": 20.0,
+    "max_line_size": 16384,
+    "max_field_size": 16384,  # a token may have 8 KiB
+}
+"""``web.run_app(create_app(config), **RUN_APP)``, or ``web.AppRunner`` with the same."""
+
+# aiohttp's own defaults of those that change what the proxy promises.
+_DEFAULTS = {
+    "handler_cancellation": False,
+    "auto_decompress": True,
+    "max_line_size": 8190,
+    "max_field_size": 8190,
+}
+
+
+def is_decompressed(request: web.Request) -> bool:
+    """Whether aiohttp has undone the body's content coding, as a host application's server does.
+
+    It leaves the fields as they were sent (``Content-Encoding``, and the length of what was sent).
+    """
+    return "Content-Encoding" in request.headers and bool(_told(request)["auto_decompress"])
+
+
+def missing(request: web.Request) -> list[str]:
+    """Which of ``RUN_APP`` the runner that serves this request was not told, by name."""
+    told = _told(request)
+    found = []
+    for name in _DEFAULTS:
+        enough = (
+            told[name] >= RUN_APP[name] if name.startswith("max_") else told[name] == RUN_APP[name]
+        )
+        if not enough:
+            found.append(name)
+    return found
+
+
+def _told(request: web.Request) -> dict[str, Any]:
+    # Nothing public tells; the test of the plugin notices if this moves.
+    server = request.protocol._manager
+    assert server is not None, "a request is served by a server"
+    cancels = {"handler_cancellation": server.handler_cancellation}
+    return _DEFAULTS | server._kwargs | cancels
