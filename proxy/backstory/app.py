@@ -24,6 +24,7 @@ from backstory.recall import Memory
 from backstory.registry import load_dialects, load_store
 from backstory.relayed import end_after_chunks, leave_head_alone
 from backstory.routes import BUILT_IN, RouteTable
+from backstory.run_options import check_loop
 from backstory.session import CookieSeal
 from backstory.spi import Store
 from backstory.tasks import Tasks
@@ -102,6 +103,7 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
         manage.draining = True
 
     async def run(_: web.Application) -> AsyncIterator[None]:
+        check_loop(asyncio.get_running_loop())
         await memory.store.open()
         expiry = tasks.spawn(_expire(memory.store, config.single_use_ttl), name="expire")
         yield

@@ -1,11 +1,14 @@
 """What aiohttp's runner must be told, and what it was told: an application cannot say it itself.
 
-The runner is somebody else's where the proxy is a part of another application, or under gunicorn.
+The runner, and the event loop, are somebody else's where the proxy is a part of another application, or under gunicorn.
 """
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
+
+from backstory.errors import ConfigError
 
 RUN_APP: dict[str, Any] = {
     "handler_cancellation": True,  # a client that left must not keep the upstream working
@@ -25,6 +28,24 @@ _DEFAULTS = {
     "max_line_size": 8190,
     "max_field_size": 8190,
 }
+
+
+def check_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Raise unless the event loop is one that connections to upstreams were made for.
+
+    uvloop's ``create_connection`` knows no ``happy_eyeballs_delay`` and its transports are no
+    ``asyncio.Transport``, so every request would fail; and how our connections ask the kernel
+    about their sockets is tested with asyncio's loop only.
+
+    Raises:
+        ConfigError: it is not asyncio's own.
+    """
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        problem = (
+            f"event loop: {type(loop).__module__} is not supported; use asyncio's own, which under"
+            " gunicorn is --worker-class aiohttp.GunicornWebWorker"
+        )
+        raise ConfigError([problem])
 
 
 def is_decompressed(request: web.Request) -> bool:

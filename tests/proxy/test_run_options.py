@@ -1,5 +1,6 @@
 """What the runner was told is read from a request of its own."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -8,7 +9,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from backstory.run_options import RUN_APP, is_decompressed, missing
+from backstory.errors import ConfigError
+from backstory.run_options import RUN_APP, check_loop, is_decompressed, missing
 
 Ask = Callable[..., Awaitable[tuple[list[str], bool]]]
 
@@ -59,3 +61,9 @@ async def test_only_a_body_with_a_coding_is_decompressed(ask: Ask) -> None:
     coding = {"Content-Encoding": "gzip"}
     assert (await ask({}, **coding))[1] is True
     assert (await ask(RUN_APP, **coding))[1] is False
+
+
+async def test_only_asyncios_own_loop_will_do() -> None:
+    check_loop(asyncio.get_running_loop())
+    with pytest.raises(ConfigError, match=r"aiohttp\.GunicornWebWorker"):
+        check_loop(asyncio.AbstractEventLoop())  # type: ignore[abstract]  # as uvloop's derives from it

@@ -64,6 +64,7 @@ class Server:
         self._env = environment(BACKSTORY_JWT_SECRET=SECRET) | dict(env or {})
         self._process: Process | None = None
         self._ready: asyncio.Queue[str] = asyncio.Queue()
+        self._says_more = asyncio.Event()
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Self:
@@ -101,6 +102,13 @@ class Server:
         """End it by SIGTERM; the exit status."""
         return await self._end(signal.SIGTERM)
 
+    async def says(self, what: str, times: int = 1) -> None:
+        """Wait until it has said this so often, in all."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while sum(what in line for line in self.said) < times:
+                self._says_more.clear()
+                await self._says_more.wait()
+
     async def ended(self) -> int:
         """Wait until it ends by itself; the exit status."""
         return await self._end(None)
@@ -133,6 +141,7 @@ class Server:
     async def _listen_to(self, stderr: asyncio.StreamReader) -> None:
         while line := (await stderr.readline()).decode().rstrip("\n"):
             self.said.append(line)
+            self._says_more.set()
             _, ready, rest = line.partition(self.READY)
             if ready:
                 self._ready.put_nowait(rest.split()[0])

@@ -41,7 +41,8 @@ async def ask(url: str, text: str) -> Received:
 async def test_what_one_worker_was_told_the_other_remembers(
     gunicorn: Gunicorn, recording_upstream: RecordingUpstream
 ) -> None:
-    assert (await ask(gunicorn.url, "Hi")).complete  # both are started by now
+    assert (await ask(gunicorn.url, "Hi")).complete
+    await gunicorn.says("Booting worker with pid", 2)
     first, second = gunicorn.workers
     for asleep, text in ((first, "two"), (second, "three"), (first, "four")):
         os.kill(asleep, signal.SIGSTOP)
