@@ -1,7 +1,8 @@
 """A drop-in reverse proxy that gives a stateless LLM inference API a memory."""
 
-from backstory.app import RUN_APP, create_app, setup
+from backstory.app import create_app, setup
 from backstory.config import Config
+from backstory.run_options import RUN_APP
 
 __version__ = "0.1.0"
 

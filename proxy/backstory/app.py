@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -23,8 +22,9 @@ from backstory.keys import Ring, read_or_make
 from backstory.manage import PREFIX, Manage
 from backstory.recall import Memory
 from backstory.registry import load_dialects, load_policy, load_store
-from backstory.relayed import leave_head_alone
+from backstory.relayed import end_after_chunks, leave_head_alone
 from backstory.routes import BUILT_IN, RouteTable
+from backstory.run_options import check_loop
 from backstory.session import CookieSeal
 from backstory.spi import Store
 from backstory.tasks import Tasks
@@ -32,17 +32,6 @@ from backstory.upstream import Upstream
 from backstory.upstream_head import UpstreamHead
 
 log = logging.getLogger(__name__)
-
-RUN_APP: dict[str, Any] = {
-    "handler_cancellation": True,  # a client that left must not keep the upstream working
-    "auto_decompress": False,  # what is passed through keeps its bytes
-    "access_log": None,  # ours is one line an exchange, without the query
-    "keepalive_timeout": 75.0,
-    "shutdown_timeout": 20.0,
-    "max_line_size": 16384,
-    "max_field_size": 16384,  # a token may have 8 KiB
-}
-"""What aiohttp's runner must be told: ``web.run_app(create_app(config), **RUN_APP)``."""
 
 
 def chain(
@@ -62,7 +51,8 @@ def setup(app: web.Application, config: Config, *, prefix: str) -> None:
     """Make the proxy a part of another application, below ``prefix`` (``/llm`` for instance).
 
     The prefix is stripped before anything is forwarded, and ``/-/`` lives below it. Run the
-    application with ``**RUN_APP``: without it, a client that left is noticed only at the next write.
+    application with ``**RUN_APP``: without it, a client that left is noticed only at the next write,
+    and the first request logs a warning.
 
     Raises:
         ConfigError: with every problem of ``config``.
@@ -107,12 +97,13 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
     everything = _Everything("/")
     app.router.register_resource(everything)
     everything.add_route("*", handle, expect_handler=ignore_expect)
-    app.on_response_prepare.append(leave_head_alone)
+    app.on_response_prepare.extend((leave_head_alone, end_after_chunks))
 
     async def drain(_: web.Application) -> None:
         manage.draining = True
 
     async def run(_: web.Application) -> AsyncIterator[None]:
+        check_loop(asyncio.get_running_loop())
         await memory.store.open()
         expiry = tasks.spawn(_expire(memory.store, config.single_use_ttl), name="expire")
         yield

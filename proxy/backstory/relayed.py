@@ -61,6 +61,18 @@ async def leave_head_alone(request: web.Request, response: web.StreamResponse) -
         response.headers.pop(hdrs.CONTENT_TYPE, None)
 
 
+async def end_after_chunks(request: web.Request, response: web.StreamResponse) -> None:
+    """Take no further request from a connection that sent a chunked body (for ``on_response_prepare``).
+
+    aiohttp's parser (seen in 3.14.5) makes the last trailer field of such a body the first field of
+    the connection's next request: it could be somebody's token, or the name of a conversation, on
+    the request of somebody else whom a proxy in front serves through the same connection.
+    """
+    if hdrs.TRANSFER_ENCODING in request.headers and response.status != 101:
+        response.force_close()
+        response.headers[hdrs.CONNECTION] = "close"
+
+
 def cut(request: web.Request, response: web.StreamResponse) -> None:
     """End the connection so that nobody takes what was sent for all of it.
 

@@ -9,11 +9,12 @@ from typing import Any
 
 from aiohttp import web
 
-from backstory.app import RUN_APP, create_app
+from backstory.app import create_app
 from backstory.config import Config, load, settings
 from backstory.errors import ConfigError, StoreUnavailable
 from backstory.log import to_stderr
 from backstory.problems import split_address
+from backstory.run_options import RUN_APP
 from backstory.supervisor import Supervisor
 
 Beside = Callable[[web.Application], AsyncIterator[None]]

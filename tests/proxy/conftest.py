@@ -11,8 +11,9 @@ import pytest
 from aiohttp import web
 from multidict import CIMultiDict
 
-from backstory.app import RUN_APP, create_app
+from backstory.app import create_app
 from backstory.config import Config
+from backstory.run_options import RUN_APP
 from backstory.settings import Secret
 
 SECRET = "a secret of the clients, of 32 bytes and more"

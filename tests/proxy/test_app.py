@@ -9,10 +9,11 @@ import pytest
 from aiohttp import web
 
 import backstory
-from backstory.app import RUN_APP, chain, create_app, key_ring
+from backstory.app import chain, create_app, key_ring
 from backstory.config import Config
 from backstory.errors import ConfigError
 from backstory.keys import Ring
+from backstory.run_options import RUN_APP
 from backstory.settings import RouteSettings, Secret
 
 if TYPE_CHECKING:

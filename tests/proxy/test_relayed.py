@@ -84,3 +84,13 @@ async def test_an_http_1_0_client_learns_of_a_cut_by_a_reset(
     upstream.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"
     with pytest.raises(ConnectionResetError):
         await (await start_proxy(auth="off")).raw(b"GET /p HTTP/1.0\r\n\r\n")
+
+
+async def test_a_chunked_request_is_the_last_of_its_connection(
+    start_proxy: "StartProxy", upstream: "Upstream"
+) -> None:
+    upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    chunked = b"PUT /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n"
+    got = await (await start_proxy(auth="off")).raw(chunked + GET)  # reads until the end
+    assert got.count(b"HTTP/1.1 200 OK") == 1
+    assert b"\r\nConnection: close\r\n" in got

@@ -16,6 +16,7 @@ PACKAGES = {"proxy": ROOT / "proxy/backstory", "plugins": ROOT / "plugins/backst
 WITHOUT_TWIN = {
     "proxy/backstory/__main__.py": "run as a user does: tests/wire/test_main_job.py, test_serve.py",
     "proxy/backstory/exchange.py": "what stages tell each other: values only",
+    "proxy/backstory/gunicorn.py": "run as a user does: tests/wire/test_gunicorn.py",
     "proxy/backstory/quickstart.py": "run as a user does: tests/wire/test_main_job.py",
     "proxy/backstory/stages/forward.py": "over sockets: tests/wire/test_upstream_cut.py and others",
     "proxy/backstory/stages/memory.py": "over sockets: tests/wire/test_two_at_once.py and others",

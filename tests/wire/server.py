@@ -24,8 +24,6 @@ from backstory.tasks import Tasks
 
 LAUNCHER = Path(__file__).with_name("forking_launcher.py")
 
-_READY = "listening on "
-
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
@@ -43,6 +41,9 @@ def reserved_port() -> Iterator[int]:
 
 class Server:
     """``backstory serve`` in a new interpreter. An async context manager: entered, it listens."""
+
+    READY = "listening on "
+    """What it says, and then its address."""
 
     def __init__(
         self, directory: Path, port: int, upstream: str, env: Mapping[str, str] | None = None
@@ -63,6 +64,7 @@ class Server:
         self._env = environment(BACKSTORY_JWT_SECRET=SECRET) | dict(env or {})
         self._process: Process | None = None
         self._ready: asyncio.Queue[str] = asyncio.Queue()
+        self._says_more = asyncio.Event()
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Self:
@@ -79,10 +81,18 @@ class Server:
 
     async def start(self) -> None:
         """Start it, and return as soon as it says that it listens."""
-        self._process = await self._spawn(
-            sys.executable, "-m", "backstory", "serve", *self.options, stdin=DEVNULL
-        )
+        self._process = await self._spawn(*self.program(), stdin=DEVNULL)
         await self._listening()
+
+    def program(self) -> tuple[str, ...]:
+        """What is run, with its arguments."""
+        return (sys.executable, "-m", "backstory", "serve", *self.options)
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None, "it does not run"
+        return self._process.pid
 
     async def kill(self) -> int:
         """End it by SIGKILL; the exit status, which is -9."""
@@ -92,9 +102,33 @@ class Server:
         """End it by SIGTERM; the exit status."""
         return await self._end(signal.SIGTERM)
 
+    async def says(self, what: str, times: int = 1) -> None:
+        """Wait until it has said this so often, in all."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while sum(what in line for line in self.said) < times:
+                self._says_more.clear()
+                await self._says_more.wait()
+
+    async def ended(self) -> int:
+        """Wait until it ends by itself; the exit status."""
+        return await self._end(None)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether nobody has ended it."""
+        return self._process is not None
+
     def complaints(self) -> list[str]:
         """Lines that no healthy server writes: errors, and what is no log line at all."""
-        return [line for line in self.said if not line.startswith(_READY) and _is_bad(line)]
+        return [line for line in self.said if self.READY not in line and self.is_bad(line)]
+
+    def is_bad(self, line: str) -> bool:
+        """Whether no healthy server writes this."""
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return True
+        return "exception" in entry or entry["level"] not in ("info", "warning")
 
     async def _spawn(self, *command: str, stdin: int, stdout: int = DEVNULL) -> Process:
         process = await asyncio.create_subprocess_exec(
@@ -107,8 +141,10 @@ class Server:
     async def _listen_to(self, stderr: asyncio.StreamReader) -> None:
         while line := (await stderr.readline()).decode().rstrip("\n"):
             self.said.append(line)
-            if line.startswith(_READY):
-                self._ready.put_nowait(line.removeprefix(_READY))
+            self._says_more.set()
+            _, ready, rest = line.partition(self.READY)
+            if ready:
+                self._ready.put_nowait(rest.split()[0])
         self._ready.put_nowait("")  # it ended, or said an empty line, which it never does
 
     async def _listening(self) -> None:
@@ -116,10 +152,10 @@ class Server:
             url = await self._ready.get()
         assert url == self.url, "the server does not start:\n" + "\n".join(self.said[-20:])
 
-    async def _end(self, number: signal.Signals) -> int:
+    async def _end(self, number: signal.Signals | None) -> int:
         process, self._process = self._process, None
         assert process is not None, "it does not run"
-        if process.returncode is None:
+        if process.returncode is None and number is not None:
             process.send_signal(number)
         async with asyncio.timeout(3 * DEADLINE_SECONDS):
             status = await process.wait()
@@ -164,7 +200,8 @@ class ForkedServer(Server):
         self._command("start")
         await self._listening()
 
-    async def _end(self, number: signal.Signals) -> int:
+    async def _end(self, number: signal.Signals | None) -> int:
+        assert number is not None
         assert self._launcher is not None
         assert self._launcher.stdout is not None
         self._command(number.name)
@@ -175,14 +212,6 @@ class ForkedServer(Server):
         assert self._launcher is not None
         assert self._launcher.stdin is not None
         self._launcher.stdin.write(f"{word}\n".encode())
-
-
-def _is_bad(line: str) -> bool:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return True
-    return "exception" in entry or entry["level"] not in ("info", "warning")
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -83,6 +83,9 @@ MALFORMED = {
         400,
     ),
     "a blank before the colon": (malformed("GET", "/", HOST, ("X ", "y")), 400),
+    "a method that llhttp does not know": (malformed("BREW", "/", HOST), 400),
+    "two user agents": (malformed("GET", "/", HOST, ("User-Agent", "a"), ("user-agent", "b")), 400),
+    "129 fields": (malformed("GET", "/", HOST, *[("X", "y")] * 127), 400),
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", 400),
 }
 

@@ -10,6 +10,7 @@ import pytest
 from tests.wire.conftest import StartProxy
 from tests.wire.connection import Connection, Ended
 from tests.wire.messages import read_head
+from tests.wire.server import Server, reserved_port
 from tests.wire.talking import AUTHORIZATION, chunk, head
 
 from tests.wire.clients import RawClient  # isort: skip
@@ -18,6 +19,7 @@ PIECE = bytes(range(256)) * 256
 PIECES = 1600
 SIZE = PIECES * len(PIECE)
 GROWTH = 64 * 1024 * 1024
+SERVER_GROWTH = 30 * 1024 * 1024
 
 
 class Sink:
@@ -130,3 +132,39 @@ async def test_a_download_is_never_kept(start_proxy: StartProxy) -> None:
             await sink.take_all(client.connection, SIZE)
     assert sink.hash.digest() == EXPECTED
     assert sink.most - before < GROWTH
+
+
+def memory_of(pid: int, what: str) -> int:
+    """Of a process, in bytes; ``VmRSS``: now, ``VmHWM``: the most that it ever was."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(what):
+            return int(line.split()[1]) * 1024
+    raise LookupError(what)
+
+
+async def pass_through(url: str, method: str, size: int) -> None:
+    """Send a body of this size, or take one."""
+    sink = Sink()
+    async with RawClient(url) as client:
+        length = () if method == "GET" else (("Content-Length", str(size)),)
+        await client.send(head(f"{method} /x HTTP/1.1", ("Host", "x"), AUTHORIZATION, *length))
+        if method == "PUT":
+            for _ in range(size // len(PIECE)):
+                await client.send(PIECE)
+        found = await client.read_head()
+        assert found.status == (200 if method == "GET" else 204)
+        if method == "GET":
+            await sink.take_all(client.connection, size)
+            assert sink.hash.digest() == EXPECTED
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET"])
+async def test_a_server_of_its_own_keeps_its_size(method: str, tmp_path: Path) -> None:
+    sink = Sink()
+    with reserved_port() as port:
+        async with upstream(sink) as url, Server(tmp_path, port, url) as server:
+            before = memory_of(server.pid, "VmRSS")
+            await pass_through(server.url, method, SIZE)
+            assert memory_of(server.pid, "VmHWM") - before < SERVER_GROWTH
+            assert await server.stop() == 0
+    assert method == "GET" or sink.hash.digest() == EXPECTED

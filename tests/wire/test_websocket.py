@@ -7,23 +7,15 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from aiohttp import WSMsgType, web
+from aiohttp import WSMsgType
 from tests.wire.answers import respond
 from tests.wire.clients import RawClient
 from tests.wire.conftest import Proxy, StartProxy
 from tests.wire.connection import Connection
 from tests.wire.talking import AUTHORIZATION, head, one, refused, say
 from tests.wire.upstreams import Answer, RecordingUpstream
+from tests.wire.websockets import HANDSHAKE, START, echo
 
-HANDSHAKE = [
-    ("Host", "x"),
-    ("Connection", "keep-alive, Upgrade"),
-    ("Upgrade", "websocket"),
-    ("Sec-WebSocket-Version", "13"),
-    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ("Sec-WebSocket-Extensions", "permessage-deflate"),
-]
-START = "GET /v1/realtime?model=%6d HTTP/1.1"
 SWITCH = head(
     "HTTP/1.1 101 Switching Protocols",
     ("Upgrade", "websocket"),
@@ -31,38 +23,6 @@ SWITCH = head(
     ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
     ("X-Odd", "1"),
 )
-
-
-@asynccontextmanager
-async def echo() -> AsyncIterator[str]:
-    """A WebSocket server that says everything again, pings included; gives its URL."""
-
-    async def handle(request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(autoping=False, protocols=("chat", "v2"), max_msg_size=0)
-        await socket.prepare(request)
-        async for message in socket:
-            if message.type is WSMsgType.TEXT and message.data == "leave":
-                await socket.close(code=4001, message=b"as told")
-            elif message.type is WSMsgType.TEXT:
-                await socket.send_str(message.data)
-            elif message.type is WSMsgType.BINARY:
-                await socket.send_bytes(message.data)
-            elif message.type is WSMsgType.PING:
-                await socket.pong(message.data)
-        codes.append(socket.close_code)
-        return socket
-
-    codes: list[int | None] = []
-    app = web.Application()
-    app.router.add_get("/{path:.*}", handle)
-    runner = web.AppRunner(app, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
-    assert None not in codes
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from backstory.errors import BackstoryError
 from backstory.exchange import EXCHANGE, Exchange
 from backstory.ids import CONVERSATION_ID
 from backstory.routes import RouteTable
+from backstory.run_options import is_decompressed, missing
 
 log = logging.getLogger("backstory.exchange")
 
@@ -28,15 +29,20 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:\d*)?") 
 
 def exchange(table: RouteTable, *, via: str, prefix: str = "") -> Middleware:
     """``via``: our name in ``Via``, by which a loop is recognised; ``prefix``: see ``app.setup``."""
+    runner_is_known = False
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal runner_is_known
+        if not runner_is_known:
+            runner_is_known = True
+            _warn(missing(request))
         loop = asyncio.get_running_loop()
         target = request.raw_path.removeprefix(prefix)
         if prefix and not target.startswith("/"):
             target = "/" + target
         under_way = Exchange(secrets.token_hex(8), target, loop.time())
-        under_way.decompressed = _is_decompressed(request)
+        under_way.decompressed = is_decompressed(request)
         request[EXCHANGE] = under_way
         try:
             _open(request, under_way, table, via)
@@ -64,6 +70,16 @@ def exchange(table: RouteTable, *, via: str, prefix: str = "") -> Middleware:
     return middleware
 
 
+def _warn(options: list[str]) -> None:
+    """Nothing tells an application at its start who will run it: so at the first request."""
+    if options:
+        log.warning(
+            "aiohttp's runner was not given %s; give it **backstory.RUN_APP, or clients that leave"
+            " go unnoticed and compressed bodies do not keep their bytes (docs/plugin.md)",
+            ", ".join(options),
+        )
+
+
 def _open(request: web.Request, under_way: Exchange, table: RouteTable, via: str) -> None:
     _check(request, via)
     target = under_way.target
@@ -80,18 +96,6 @@ def _open(request: web.Request, under_way: Exchange, table: RouteTable, via: str
         under_way.target = "/" + rest
     if not under_way.target.startswith("/-/"):  # ours, whatever a pattern of the table says
         under_way.route = table.find(request.method, under_way.target)
-
-
-def _is_decompressed(request: web.Request) -> bool:
-    """Whether aiohttp has undone the body's content coding, as a host application's server does.
-
-    It leaves the fields as they were sent (``Content-Encoding``, and the length of what was sent).
-    """
-    if "Content-Encoding" not in request.headers:
-        return False
-    # Nothing public tells; the test of the plugin notices if this moves.
-    options = request.protocol._manager._kwargs  # type: ignore[union-attr]
-    return bool(options.get("auto_decompress", True))
 
 
 def _check(request: web.Request, via: str) -> None:
