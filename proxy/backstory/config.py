@@ -57,6 +57,7 @@ class Config(
             *checks.worker_problems(self, self),
             *checks.auth_problems(self, strict=self.strict),
             *checks.session_problems(self),
+            *checks.memory_problems(self),
             *checks.number_problems(numbers),
             *checks.row_problems(self.routes),
         ]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from aiohttp import web
 
-from backstory.model import Identity, Mode, Verdict
+from backstory.model import Answer, Identity, Mode, Verdict
 from backstory.receipt import Receipt
 from backstory.routes import Route
 from backstory.tee import Tee
@@ -51,6 +51,8 @@ class Exchange:
     """``session``: its id, within the owner's namespace."""
     source: Source = ""
     """``session``: what named the conversation."""
+    fresh: bool = False
+    """``session``: its name was made for this request, so there is nothing to read of it."""
     preset: Mode = "auto"
     """``session``: how a known client keeps its history."""
     receipt: Receipt | None = None
@@ -65,6 +67,8 @@ class Exchange:
     """``memory``: what to send upstream; ``None``: the client's body as it comes."""
     rewritten: bool = False
     """``memory``: ``body`` is not what the client sent, and has no content coding."""
+    again: Callable[[Answer], bool] | None = None
+    """``memory``: told an upstream's refusal, puts another request into ``body`` if that may help."""
     turn: str | None = None
     """``memory``: the id that the turn has once stored."""
     capture: Capture | None = None

@@ -9,9 +9,9 @@ import base64
 import binascii
 import hashlib
 import json
-import secrets
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from aiohttp import web
@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from backstory import headers
+from backstory.entropy import random_bytes
 from backstory.keys import Ring
 from backstory.model import Owner
 
@@ -50,7 +51,7 @@ class CookieSeal:
     def seal(self, ticket: Ticket, owner: Owner, name: str) -> str:
         """The value of the cookie ``name``."""
         note = {"c": ticket.conversation, "o": _owner_mark(owner), "t": int(ticket.issued)}
-        nonce = secrets.token_bytes(_NONCE_BYTES)
+        nonce = random_bytes(_NONCE_BYTES)
         sealed = self._ciphers[self._newest].encrypt(nonce, json.dumps(note).encode(), _bound(name))
         return f"{_VERSION}.{self._newest}.{_encode(nonce + sealed)}"
 
@@ -137,6 +138,7 @@ class CookieStorage(AbstractStorage):
         self.save_cookie(response, value, max_age=self.max_age)
 
 
+@lru_cache(maxsize=1024)
 def _owner_mark(owner: Owner) -> str:
     digest = hashlib.sha256(json.dumps([owner.tenant, owner.subject]).encode()).digest()
     return _encode(digest[:16])

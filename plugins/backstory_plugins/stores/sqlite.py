@@ -20,14 +20,12 @@ from backstory_plugins.stores import _queries as queries
 from backstory_plugins.stores._known import Known
 from backstory_plugins.stores._readers import Query, Readers
 from backstory_plugins.stores._sealed import place, slot
-from backstory_plugins.stores._sqlite_file import BUSY_SECONDS, open_file, unavailable
+from backstory_plugins.stores._sqlite_file import open_file, unavailable
 from backstory_plugins.stores._stamps import Stamps
 from backstory_plugins.stores._writer import Work, Writer
 
 T = TypeVar("T")
 
-ANSWER_SECONDS = 2 * BUSY_SECONDS
-"""Longest wait for an answer: for the batch that is being written, and then for one's own."""
 KNOWN_BYTES = 16 * 1024 * 1024
 """Of conversations, without their turns, that are known without asking."""
 
@@ -184,10 +182,10 @@ class SqliteStore:
         return count
 
     async def _read(self, query: Query[T]) -> T:
-        return await _answer(self._running().readers.submit(query))
+        return await self._running().readers.submit(query)
 
     async def _write(self, work: Work[T], *, scrub: bool = False) -> T:
-        return await _answer(self._running().writer.submit(work, scrub=scrub))
+        return await self._running().writer.submit(work, scrub=scrub)
 
     def _still_known(self, owner: Owner, conversation: str) -> Known | None:
         known = self._known.get((owner, conversation))
@@ -203,14 +201,6 @@ class SqliteStore:
 
 def _precedes(before: Conversation, after: Conversation) -> bool:
     return before.key == after.key and before.version == after.version - 1
-
-
-async def _answer(future: asyncio.Future[T]) -> T:
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await future
-    except TimeoutError as error:
-        raise StoreUnavailable(f"SQLite did not answer within {ANSWER_SECONDS:g} s") from error
 
 
 def _begin(file: str, loop: asyncio.AbstractEventLoop) -> _Open:

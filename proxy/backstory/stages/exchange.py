@@ -7,13 +7,13 @@ here is about the bytes of the request as they will be forwarded.
 import asyncio
 import logging
 import re
-import secrets
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from backstory.answers import error_answer
+from backstory.entropy import random_bytes
 from backstory.errors import BackstoryError
 from backstory.exchange import EXCHANGE, Exchange
 from backstory.ids import CONVERSATION_ID
@@ -41,7 +41,7 @@ def exchange(table: RouteTable, *, via: str, prefix: str = "") -> Middleware:
         target = request.raw_path.removeprefix(prefix)
         if prefix and not target.startswith("/"):
             target = "/" + target
-        under_way = Exchange(secrets.token_hex(8), target, loop.time())
+        under_way = Exchange(random_bytes(8).hex(), target, loop.time())
         under_way.decompressed = is_decompressed(request)
         request[EXCHANGE] = under_way
         try:

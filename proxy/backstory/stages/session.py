@@ -41,7 +41,10 @@ def session(
         if _memory_header(request) == "off":
             exchange.receipt = Receipt("off", reason="requested")
             return await handler(request)
-        exchange.conversation, exchange.source = _named(request, exchange, identity, clients)
+        name, exchange.source = _named(request, exchange, identity, clients)
+        if name == "new":
+            name, exchange.fresh = new_conversation_id(), True
+        exchange.conversation = name
         if exchange.conversation is None and _cookies_allowed(request, settings):
             storage = CookieStorage(seal, identity.owner, https=_is_https(request, trusted))
             await _from_cookie(request, exchange, storage)
@@ -88,7 +91,7 @@ def _named(
     )
     for name, source in sources:
         if name is not None:
-            return (new_conversation_id() if name == "new" else name), source
+            return name, source
     return None, ""
 
 
@@ -116,7 +119,7 @@ async def _from_cookie(request: web.Request, exchange: Exchange, storage: Cookie
         )
     exchange.reason = kept.refusal
     if kept.new:
-        kept["conversation"] = new_conversation_id()
+        kept["conversation"], exchange.fresh = new_conversation_id(), True
     exchange.conversation, exchange.source = kept["conversation"], "cookie"
 
     async def save(response: web.StreamResponse) -> None:

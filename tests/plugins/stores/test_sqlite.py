@@ -17,7 +17,7 @@ from backstory.model import Conversation, Owner
 from backstory.spi import Store
 from backstory.testing import StoreContract
 from backstory.testing.samples import ADA, conversation, line, message, remember, turn
-from backstory_plugins.stores import _sqlite_file, sqlite
+from backstory_plugins.stores import _sqlite_file
 from backstory_plugins.stores.sqlite import SqliteStore
 
 
@@ -256,19 +256,6 @@ async def test_a_writer_elsewhere_that_never_ends_makes_it_unavailable(
             assert await store.load(ADA, "c1") is None
             other.execute("ROLLBACK")
         await remember(store, [turn("Hello.")])
-
-
-async def test_no_answer_in_time_makes_it_unavailable(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "ANSWER_SECONDS", 0.1)
-    async with opened(file) as store:
-        with closing(sqlite3.connect(file, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StoreUnavailable, match="did not answer"):
-                await store.ready()
-        monkeypatch.setattr(sqlite, "ANSWER_SECONDS", 10.0)
-        await store.ready()
 
 
 async def test_two_processes_append_to_one_conversation(file: Path) -> None:
