@@ -13,9 +13,8 @@ Pure: everything looked up in the store is in ``Stored``. Fingerprints are keyed
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from backstory.model import Head, Message, Mode, Turn
 
@@ -77,8 +76,7 @@ READINGS: dict[Decision, Reading] = {
 """What the receipt says in ``as``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """What the store knows that a request can be aligned with."""
 
     head: Head | None = None
@@ -94,8 +92,7 @@ class Stored:
     longest_claim: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What to do with a request."""
 
     decision: Decision
@@ -129,7 +126,7 @@ def align(claimed: Sequence[Message], new: Sequence[Message], stored: Stored) ->
         return _without_claim(new, stored)
     plan = _with_claim([m.fingerprint for m in claimed], claimed, new, stored)
     if any(m.answers for m in new):
-        return replace(plan, learns=None)  # a tool loop's own messages are sent again by everybody
+        return plan._replace(learns=None)  # a tool loop's own messages are sent again by everybody
     return plan
 
 

@@ -86,6 +86,11 @@ class Exchange:
     error: str | None = None
     """Code of an error of ours."""
 
+    def let_go(self) -> None:
+        """Forget what refers back to this exchange, so that nobody has to look for it as garbage."""
+        self.before_head.clear()
+        self.again = self.capture = None
+
 
 EXCHANGE = web.RequestKey("exchange", Exchange)
 """Where a request keeps its exchange."""

@@ -34,7 +34,7 @@ def canonical_text(text: str, *, assistant: bool) -> str:
         text = _without_reasoning(text)
     if "\r" in text:
         text = text.replace("\r\n", "\n")
-    if not unicodedata.is_normalized("NFC", text) and not _heaps_marks(text):
+    if not text.isascii() and not unicodedata.is_normalized("NFC", text) and not _heaps_marks(text):
         text = unicodedata.normalize("NFC", text)
     return text.strip()
 

@@ -102,8 +102,7 @@ class Head(NamedTuple):
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(NamedTuple):
     """A conversation without its turns."""
 
     id: str
@@ -160,8 +159,7 @@ class Verdict(Enum):
         return self in (Verdict.COMPLETE, Verdict.TOOL, Verdict.TRUNCATED)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What the upstream said, as memory keeps it. ``messages`` is empty unless the verdict is kept."""
 
     verdict: Verdict
@@ -194,8 +192,7 @@ class Answer(NamedTuple):
     """The body that was sent upstream for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """A request, read: what of it is pinned, what it claims to be history, what is new."""
 
     body: bytes

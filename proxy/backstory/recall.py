@@ -3,8 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from backstory.align import READINGS, Decision, Plan, Stored, align, head_of
 from backstory.entropy import random_bytes
@@ -39,8 +38,7 @@ _TURN_WEIGHT = 1500
 """Bytes of a turn beside its messages', roughly."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
+class Recalled(NamedTuple):
     """A prompt with its place in a conversation."""
 
     owner: Owner
@@ -67,13 +65,13 @@ class Recalled:
         return self.dialect.inject(self.prompt, self.pinned, self.history)
 
 
-@dataclass(frozen=True, slots=True)
-class _Recent:
+class _Recent(NamedTuple):
     """The newest turns of a path, and how they were told. True for ever: turns never change."""
 
     head: str
     path: tuple[Turn, ...]
-    told: Telling | None
+    told: Telling
+    weight: int
 
 
 class Memory:
@@ -179,12 +177,11 @@ class Memory:
         history = told.followed_by((*prompt.claimed, *prompt.new), dialect)
         tokens = told.tokens + sum([message.tokens for message in told.pending])
         depth = plan.told[-1].depth
-        return replace(
-            recalled,
+        return recalled._replace(
             told=told,
             history=history,
-            receipt=replace(
-                recalled.receipt, turns=depth - cut, omitted=cut, tokens=tokens if history else 0
+            receipt=recalled.receipt._replace(
+                turns=depth - cut, omitted=cut, tokens=tokens if history else 0
             ),
             tokens=_tokens(prompt) + tokens,
         )
@@ -197,10 +194,10 @@ class Memory:
             turns = (*turns[:-1], _shortened(turns[-1], plan.without))
         elif recent := self._recent.get((recalled.owner, recalled.conversation.id)):
             told = recent.told
-            if (
-                told
-                and recent.head == plan.told[-1].id
-                and (told.form, told.cut, told.plain) == (dialect.form, cut, plain)
+            if recent.head == plan.told[-1].id and (told.form, told.cut, told.plain) == (
+                dialect.form,
+                cut,
+                plain,
             ):
                 return told
         return telling(dialect, turns, cut=cut, plain=plain)
@@ -252,9 +249,13 @@ class Memory:
         if not follows:
             told = told._replace(cut=0, settled=(), pending=(), tokens=0)
         told = grown(told, recalled.dialect, turns)
-        path = (*before, *turns)
-        weight = sum([_TURN_WEIGHT + sum([len(m.raw) for m in t.messages]) for t in path])
-        self._recent.put(key, _Recent(turns[-1].id, path, told), weight)
+        recent = self._recent.get(key)
+        path: tuple[Turn, ...] = (*before, *turns)
+        if recent and len(recent.path) == len(before) and recent.head == turns[0].parent:
+            weight = recent.weight + _weight(turns)
+        else:
+            weight = _weight(path)
+        self._recent.put(key, _Recent(turns[-1].id, path, told, weight), weight)
 
     async def _stored(
         self, owner: Owner, conversation: Conversation, claimed: Sequence[Message], preset: Mode
@@ -273,17 +274,17 @@ class Memory:
         if claimed:
             chains = claim_chains(claimed, conversation.key)
             if head and chains[-1] == head.chain:
-                return replace(stored, match=head)  # the whole path: nothing more to know
+                return stored._replace(match=head)  # the whole path: nothing more to know
             deepest = await self.within(self.store.match(owner, name, chains))
             match = head_of(deepest) if deepest else None
         path: tuple[Turn, ...] = ()
         if head:
             path = await self._path(owner, conversation, head, whole=bool(claimed))
-        stored = replace(stored, match=match, path=path)
+        stored = stored._replace(match=match, path=path)
         # Asked only where a first message in common decides.
         if match is None if claimed else stored.mode in ("transcript", "window"):
             firsts = await self.within(self.store.first_fingerprints(owner, name))
-            stored = replace(stored, first_fingerprints=firsts)
+            stored = stored._replace(first_fingerprints=firsts)
         return stored
 
     async def _path(
@@ -307,9 +308,11 @@ class Memory:
         grower = Grower(plan.parent, key=before.key, dialect=recalled.dialect.name, now=now)
         if plan.imported:
             grower.adopt(keyed(_last(prompt.claimed, len(plan.imported)), before.key))
-        asked = prompt.new[:-1] if prompt.prefill else prompt.new
+        asked = recalled.new[:-1] if prompt.prefill else recalled.new
+        if before.key != recalled.conversation.key:
+            asked = keyed(prompt.new[: len(asked)], before.key)  # another has begun it meanwhile
         grower.grow(
-            keyed(asked, before.key),
+            asked,
             keyed(reply.messages, before.key),
             turn_id=recalled.turn,
             reply_id=reply.reply_id,
@@ -318,8 +321,7 @@ class Memory:
         moves = plan.moves_head and before.head == recalled.conversation.head
         depth = plan.parent.depth if plan.parent else 0
         cut = recalled.told.cut if plan.told else min(before.cut, depth)
-        after = replace(
-            before,
+        after = before._replace(
             version=before.version + 1,
             head=grower.head if moves else before.head,
             mode=(plan.learns or before.mode) if moves else before.mode,
@@ -343,6 +345,12 @@ class Memory:
         if parent and not await self.within(self.store.turn(recalled.owner, now.id, parent.turn)):
             return "rolled_back"
         return None
+
+
+def _weight(turns: Sequence[Turn]) -> int:
+    """Bytes that they take, roughly."""
+    messages = [message for turn in turns for message in turn.messages]
+    return _TURN_WEIGHT * len(turns) + sum([len(message.raw) for message in messages])
 
 
 def _tokens(prompt: Prompt) -> int:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from backstory.errors import ConfigError
 from backstory.problems import PARAMETER, row_pattern, row_problems
@@ -54,10 +55,15 @@ class RouteTable:
             )
             for row in rows
         ]
+        self._found = lru_cache(maxsize=1024)(
+            self._find
+        )  # most requests are for the same few paths
 
     def find(self, method: str, target: str) -> Route | None:
         """The first row that matches, if it has a memory."""
-        path = target.partition("?")[0]
+        return self._found(method, target.partition("?")[0])
+
+    def _find(self, method: str, path: str) -> Route | None:
         for route in self._routes:
             if method in route.methods and route.pattern.fullmatch(path):
                 return route if route.settings.memory != "off" else None

@@ -112,7 +112,7 @@ async def store_before(memory: Memory, dialect: Dialect, stored: dict[str, Any])
         grower.adopt(keyed(messages_of(branch), KEY))
         conversation = Conversation(
             **{
-                **{name: getattr(conversation, name) for name in conversation.__slots__},
+                **{name: getattr(conversation, name) for name in conversation._fields},
                 "version": conversation.version + 1,
                 "head": grower.head
                 if at == stored.get("head", len(branches) - 1)

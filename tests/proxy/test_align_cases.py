@@ -181,7 +181,7 @@ def named(plan: Plan) -> dict[str, object]:
     parent = plan.parent and plan.parent._replace(turn="")
     told = [message.raw.decode() for turn in plan.told for message in turn.messages]
     told = told[: len(told) - plan.without]
-    fields = {name: getattr(plan, name) for name in Plan.__slots__ if name != "without"}
+    fields = {name: getattr(plan, name) for name in Plan._fields if name != "without"}
     return fields | {"parent": parent, "told": " ".join(told)}
 
 

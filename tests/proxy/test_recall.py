@@ -5,7 +5,6 @@ Two at once: ``test_recall_races.py``.
 
 import itertools
 import json
-from dataclasses import replace
 
 import pytest
 from tests.proxy.chats import ADA, Chat, chat_in, forwarded, letters_of, reply_of
@@ -204,7 +203,7 @@ async def test_a_question_beside_the_conversation_changes_no_more_than_the_versi
     before = await chat.stored()
     beside = await chat.say("s9 u9", "a9", "transcript")
     after = await chat.stored()
-    assert after == replace(before, version=before.version + 1, updated=after.updated)
+    assert after == before._replace(version=before.version + 1, updated=after.updated)
     assert await chat.path(beside.turn) == "u9 a9"
 
 

@@ -54,6 +54,9 @@ def read_message(value: object, raw: bytes) -> Message | None:
     role = _ROLES.get(named) if isinstance(named, str) else None
     if role is None:
         return None
+    content = value.get("content")
+    if type(content) is str and len(value) == 2 and role != "tool":
+        return Message(role, raw, *fingerprints(role, content), (), (), estimate_tokens(len(raw)))
     try:
         return _noted(role, value, raw)
     except RecursionError as exc:

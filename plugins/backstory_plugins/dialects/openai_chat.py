@@ -5,8 +5,9 @@ JSON object, or an event stream of its pieces.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
-from backstory.jsonbody import NotJson, Value, decode, dump, walk_array, walk_object
+from backstory.jsonbody import NotJson, Value, decode, dump, walk_object
 from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import (
@@ -44,11 +45,11 @@ class OpenAIChat:
         """See ``spi.Dialect``. ``insert_at``: an offset in the bytes, and how many elements follow."""
         try:
             text = decode(body)
-            fields = walk_object(text)
+            fields = walk_object(text, arrays=("messages",))
             lists = fields.get("messages", ())
-            if len(lists) != 1:
+            if len(lists) != 1 or text[lists[0].start] != "[":
                 return None
-            places = walk_array(text, lists[0].start)
+            places = cast("list[Value]", lists[0].value)  # as walk_object was told
             messages = _read_messages(text, places)
         except NotJson:
             return None

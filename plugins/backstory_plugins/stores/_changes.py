@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from backstory.errors import VersionConflict
@@ -92,7 +92,7 @@ def prepare(
         after.longest_claim,
         after.cut,
         after.plain,
-        json.dumps(after.dialects),
+        _spelled(after.dialects),
         after.single_use,
         after.created,
         after.updated,
@@ -126,7 +126,7 @@ def commit(db: sqlite3.Connection, change: Change, before: Known | None, stamps:
     if put is None:
         raise VersionConflict("the conversation was changed or erased meanwhile")
     if put[0] != after.single_use:
-        after = replace(after, single_use=bool(put[0]))
+        after = after._replace(single_use=bool(put[0]))
     return Known(after, row, rows[now_at], change.seal, known)
 
 
@@ -166,6 +166,11 @@ def expire(db: sqlite3.Connection, before: float, stamps: Stamps) -> int:
 def beat(db: sqlite3.Connection) -> None:
     """A write that nobody sees."""
     db.execute("UPDATE pulse SET beat = beat + 1")
+
+
+@lru_cache(maxsize=64)
+def _spelled(dialects: tuple[str, ...]) -> str:
+    return json.dumps(dialects)
 
 
 def _addition(owner: Owner, turn: Turn, key: bytes, seal: Seal) -> Addition:

@@ -6,7 +6,6 @@ whole conversation at a time, least recently loaded or committed first, never th
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
 from backstory.errors import StoreUnavailable, VersionConflict
@@ -34,7 +33,7 @@ class _Kept:
     def put(self, after: Conversation, turns: Sequence[Turn]) -> None:
         # Once named a second time it stays so, whatever this commit was made from.
         single_use = after.single_use and self.conversation.single_use
-        self.conversation = replace(after, single_use=single_use)
+        self.conversation = after._replace(single_use=single_use)
         for turn in turns:
             rank = (turn.depth, len(self.turns), turn)
             self.turns[turn.id] = turn
@@ -175,7 +174,7 @@ class MemoryStore:
         """See ``spi.Store``."""
         kept = self._find(owner, conversation)
         if kept is not None:
-            kept.conversation = replace(kept.conversation, single_use=False)
+            kept.conversation = kept.conversation._replace(single_use=False)
 
     async def erase(self, owner: Owner, conversation: str) -> bool:
         """See ``spi.Store``."""

@@ -9,7 +9,7 @@ import logging
 import re
 from urllib.parse import unquote_to_bytes
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
 
 from backstory.answers import error_answer
@@ -24,6 +24,7 @@ log = logging.getLogger("backstory.exchange")
 
 _PREFIX = "/-/c/"
 _BUG = BackstoryError(500, "internal_error", "Backstory failed; please report the line in its log")
+_VERSIONS = (HttpVersion11, HttpVersion10)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:\d*)?")  # RFC 3986 3.2.2
 
 
@@ -65,6 +66,7 @@ def exchange(table: RouteTable, *, via: str, prefix: str = "") -> Middleware:
                 under_way.capture.task.add_done_callback(lambda _: _tell(request, under_way, loop))
             else:
                 _tell(request, under_way, loop)
+            under_way.let_go()
         return response
 
     return middleware
@@ -104,7 +106,7 @@ def _check(request: web.Request, via: str) -> None:
         raise BackstoryError(
             405, "method_not_allowed", f"{request.method} is not relayed; ask the upstream directly"
         )
-    if tuple(request.version) not in ((1, 0), (1, 1)):
+    if request.version not in _VERSIONS:
         raise _bad("the protocol must be HTTP/1.0 or HTTP/1.1")
     target = request.raw_path
     if not (target.startswith("/") or (target == "*" and request.method == "OPTIONS")):
@@ -113,11 +115,11 @@ def _check(request: web.Request, via: str) -> None:
         raise _bad("the request target has a fragment; leave out everything from # on")
     if not _HOST.fullmatch(request.headers.get("Host", "")):
         raise _bad("the Host field is not a host name with a port")
-    coding = request.headers.getall("Transfer-Encoding", [])
-    chunked = [c.strip().lower() for c in coding] == ["chunked"]
-    if coding and not (chunked and tuple(request.version) == (1, 1)):
-        raise _bad("Transfer-Encoding must be chunked and nothing else, in HTTP/1.1")
-    for line in request.headers.getall("Via", []):
+    if coding := request.headers.getall("Transfer-Encoding", ()):
+        chunked = [c.strip().lower() for c in coding] == ["chunked"]
+        if not (chunked and request.version == HttpVersion11):
+            raise _bad("Transfer-Encoding must be chunked and nothing else, in HTTP/1.1")
+    for line in request.headers.getall("Via", ()):
         if any(hop.split()[1:2] == [via] for hop in line.split(",")):
             raise BackstoryError(
                 508,

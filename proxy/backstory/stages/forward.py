@@ -10,7 +10,7 @@ import asyncio
 from aiohttp import web
 
 from backstory import headers
-from backstory.body import stream_body
+from backstory.body import arrived, stream_body
 from backstory.errors import StoreUnavailable, UpstreamCut, UpstreamFailure
 from backstory.exchange import Capture, Exchange, of
 from backstory.model import Answer, Verdict
@@ -95,13 +95,13 @@ class Forward:
         target, fields = self._head.of_request(request, exchange)
         body = exchange.body
         exchange.asked = clock()
-        if body is None and request.body_exists:
+        if body is None and request.body_exists and not arrived(request):
             upload = stream_body(request)
             length = None if exchange.decompressed else request.content_length
             answer = await upstream.send(request.method, target, fields, upload, length=length)
         else:
             if body is None and "Content-Length" in request.headers:
-                body = b""
+                body = request.content.read_nowait()
             answer = await upstream.send(request.method, target, fields, body)
         exchange.first_byte = clock()
         try:

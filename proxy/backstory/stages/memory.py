@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from aiohttp import web
@@ -189,7 +188,7 @@ class Settler:
         exchange.body = body if exchange.rewritten else self._as_sent
         exchange.receipt = recalled.receipt.with_reason(exchange.reason)
         if self._only_read:
-            exchange.receipt = replace(exchange.receipt, outcome="read")
+            exchange.receipt = exchange.receipt._replace(outcome="read")
         elif not recalled.plan.stores:
             exchange.receipt = Receipt("skipped", reason=recalled.plan.decision.name.lower())
 

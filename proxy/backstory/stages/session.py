@@ -138,8 +138,10 @@ def _is_cross_site(request: web.Request) -> bool:
 def _is_https(
     request: web.Request, trusted: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
 ) -> bool:
-    if request.secure:
+    if request.transport is not None and request.transport.get_extra_info("sslcontext"):
         return True
+    if not trusted:
+        return False
     try:
         peer = ipaddress.ip_address(request.remote or "")
     except ValueError:  # a Unix socket has no address

@@ -140,6 +140,7 @@ class UpstreamAnswer:
         if self._upload is not None:
             self._upload.cancel()
         self._pool.give_back(self._connection, self._parser.keepalive_seconds() if said else 0.0)
+        self._parser.let_go()
 
     def tunnel(self) -> "Tunnel":
         """The connection itself, after status 101. Closing the answer closes it.

@@ -7,7 +7,6 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,7 +177,7 @@ async def test_erase_leaves_no_key_in_any_file(file: Path) -> None:
         kept: dict[str, Conversation] = {}
         for round_ in range(12):
             new = [conversation(f"{round_} {number}") for number in range(100)]
-            new = [replace(each, key=chance.randbytes(32)) for each in new]
+            new = [each._replace(key=chance.randbytes(32)) for each in new]
             old = chance.sample(list(kept.values()), len(kept) // 4)
             said = [turn("x" * chance.choice((1, 500, 5000))) for _ in new + old]
             kept |= {
@@ -198,7 +197,7 @@ async def test_erase_leaves_no_key_in_any_file(file: Path) -> None:
 
 async def test_expiry_leaves_no_key_either(file: Path) -> None:
     async with opened(file) as store:
-        after = replace(conversation(), key=random.Random(1).randbytes(32))
+        after = conversation()._replace(key=random.Random(1).randbytes(32))
         await remember(store, [turn("Hello.")], to=after)
         assert after.key in stored_bytes(file.parent)
         assert await store.expire(1.0) == 1
