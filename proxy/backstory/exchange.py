@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from aiohttp import web
@@ -30,9 +30,10 @@ class Capture:
     """Reads the proved end and settles; outlives the client. Written by ``forward``."""
 
 
-@dataclass(slots=True)
 class Exchange:
     """Each field names the stage that writes it."""
+
+    # The defaults are the class's: there are many fields, and an exchange writes few.
 
     id: str
     target: str
@@ -59,7 +60,7 @@ class Exchange:
     """``session`` (off) or ``memory``: what the answer says that memory did."""
     reason: str | None = None
     """``session``: why the cookie did not count."""
-    before_head: list[Hook] = field(default_factory=list)
+    before_head: list[Hook]
     """Called between making the response and sending its head: the last moment for a header."""
     recalled: bool = False
     """``memory``: the conversation was read, and what the client says of it (``If-Match``) is done."""
@@ -85,6 +86,11 @@ class Exchange:
     """``committed``, ``discarded(why)``, or ``passed``: nothing was to be remembered."""
     error: str | None = None
     """Code of an error of ours."""
+
+    def __init__(self, ident: str, target: str, started: float) -> None:
+        """``started``: seconds of the loop's clock."""
+        self.id, self.target, self.started = ident, target, started
+        self.before_head = []
 
     def let_go(self) -> None:
         """Forget what refers back to this exchange, so that nobody has to look for it as garbage."""

@@ -41,11 +41,12 @@ def grown(before: Telling, dialect: Dialect, turns: Sequence[Turn]) -> Telling:
     more = in_form([m for turn in turns for m in turn.messages], dialect, plain=before.plain)
     said = [*before.pending, *more]
     end = _settled(said)
-    settled = repaired(said[:end], (), dialect.without_calls)
+    settled: tuple[Message, ...] = tuple(said[:end])
+    if any(message.calls or message.answers for message in settled):
+        settled = repaired(settled, (), dialect.without_calls)
     tokens = before.tokens + sum([message.tokens for message in settled])
-    return before._replace(
-        settled=before.settled + settled, pending=tuple(said[end:]), tokens=tokens
-    )
+    told = before.settled + settled
+    return Telling(before.form, before.plain, before.cut, told, tuple(said[end:]), tokens)
 
 
 def in_form(
@@ -53,6 +54,8 @@ def in_form(
 ) -> Sequence[Message]:
     """``history`` as ``dialect`` can tell it: other dialects' messages by their text alone."""
     form = dialect.form
+    if not plain and all(message.form == form for message in history):
+        return history
     told = [m if m.form == form else dialect.told(m) for m in history]
     if plain:
         told = [m and dialect.without_reasoning(m) for m in told]

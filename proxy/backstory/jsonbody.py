@@ -12,7 +12,8 @@ from json.decoder import scanstring  # type: ignore[attr-defined]  # not in type
 from typing import NamedTuple
 
 _BLANKS = " \t\n\r"
-_decode = json.JSONDecoder().raw_decode
+_decode = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # not in typeshed
+_value = tuple.__new__
 _skip = re.compile(r"[ \t\n\r]*").match
 
 
@@ -83,7 +84,7 @@ def walk_object(
                 value, at = _walk_array(text, begin)
             else:
                 value, at = _decode(text, begin)
-            found = Value(value, begin, at)
+            found = _value(Value, (value, begin, at))
             if key in fields:
                 fields[key].append(found)
             else:
@@ -91,7 +92,7 @@ def walk_object(
             at = _after_comma(text, at, "}")
         if whole and at + 1 != len(text) and _after_blanks(text, at + 1) != len(text):
             raise NotJson("trailing data")
-    except (IndexError, RecursionError, ValueError) as exc:
+    except (IndexError, RecursionError, StopIteration, ValueError) as exc:
         raise NotJson(str(exc)) from exc
     return fields
 
@@ -106,7 +107,7 @@ def walk_array(text: str, start: int) -> list[Value]:
         if text[start] != "[":
             raise NotJson("not an array")
         return _walk_array(text, start)[0]
-    except (IndexError, RecursionError, ValueError) as exc:
+    except (IndexError, RecursionError, StopIteration, ValueError) as exc:
         raise NotJson(str(exc)) from exc
 
 
@@ -117,7 +118,7 @@ def _walk_array(text: str, start: int) -> tuple[list[Value], int]:
         at = _after_blanks(text, at)
     while text[at] != "]":
         value, end = _decode(text, at)
-        elements.append(Value(value, at, end))
+        elements.append(_value(Value, (value, at, end)))
         at = _after_comma(text, end, "]")
     return elements, at + 1
 

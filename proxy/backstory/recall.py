@@ -22,7 +22,7 @@ from backstory.model import (
     Turn,
     Verdict,
 )
-from backstory.receipt import Receipt
+from backstory.receipt import Outcome, Receipt
 from backstory.settings import MemorySettings
 from backstory.spi import Dialect, Policy, Store
 from backstory.trim import REQUEST_TOKENS, Budgets, cut_of
@@ -130,28 +130,25 @@ class Memory:
         stored = await self._stored(owner, conversation, claimed, preset)
         plan = align(claimed, new, stored)
         sticky = plan.pins and self._settings.sticky_system and not prompt.pinned
-        recalled = Recalled(
+        tokens = _tokens(prompt)
+        told = Telling(dialect.form, conversation.plain, conversation.cut, (), (), 0)
+        history: tuple[Message, ...] = ()
+        if plan.told:
+            told, history = self._told(owner, conversation, dialect, prompt, plan, new, tokens)
+        return Recalled(
             owner,
             dialect,
             prompt,
             conversation,
             plan,
             new,
-            Telling(dialect.form, conversation.plain, conversation.cut, (), (), 0),
-            (),
+            told,
+            history,
             conversation.pinned if sticky else (),
-            Receipt(
-                "hit" if conversation.head else "new",
-                turns=0,
-                omitted=0,
-                tokens=0,
-                version=conversation.version,
-                read_as=_reading(plan, preset),
-            ),
+            _receipt(conversation, plan, told, history, _reading(plan, preset)),
             new_turn_id(),
-            _tokens(prompt),
+            tokens + told.tokens,
         )
-        return self._telling(recalled) if plan.told else recalled
 
     def remedied(self, recalled: Recalled, remedy: Remedy) -> Recalled | None:
         """The same prompt told otherwise, after the upstream has refused it; ``None``: it cannot be."""
@@ -159,48 +156,51 @@ class Memory:
         if not recalled.history:
             return None
         if remedy is Remedy.NO_REASONING:
-            return None if told.plain else self._telling(recalled, plain=True)
-        if not self._settings.retry_on_overflow:
+            if told.plain:
+                return None
+            again = self._told(*_place(recalled), plain=True)
+        elif self._settings.retry_on_overflow:
+            half = told.cut + max(1, (turns[-1].depth - told.cut) // 2)
+            again = self._told(*_place(recalled), least_cut=half)
+        else:
             return None
-        half = told.cut + max(1, (turns[-1].depth - told.cut) // 2)
-        return self._telling(recalled, least_cut=half)
+        read_as = recalled.receipt.read_as or ""
+        receipt = _receipt(recalled.conversation, recalled.plan, *again, read_as)
+        tokens = recalled.tokens - told.tokens + again[0].tokens
+        return recalled._replace(told=again[0], history=again[1], receipt=receipt, tokens=tokens)
 
-    def _telling(self, recalled: Recalled, *, plain: bool = False, least_cut: int = 0) -> Recalled:
-        """``recalled`` with as much history as fits."""
-        prompt, plan, dialect = recalled.prompt, recalled.plan, recalled.dialect
-        in_loop = bool(recalled.new[0].answers)
-        budget = self._budgets.of(prompt, _tokens(prompt), in_loop=in_loop)
-        before = max(recalled.conversation.cut, least_cut)
-        cut = cut_of(plan.told, before, budget, self._policy)
-        plain = plain or recalled.conversation.plain
-        told = self._told(recalled, cut, plain=plain)
-        history = told.followed_by((*prompt.claimed, *prompt.new), dialect)
-        tokens = told.tokens + sum([message.tokens for message in told.pending])
-        depth = plan.told[-1].depth
-        return recalled._replace(
-            told=told,
-            history=history,
-            receipt=recalled.receipt._replace(
-                turns=depth - cut, omitted=cut, tokens=tokens if history else 0
-            ),
-            tokens=_tokens(prompt) + tokens,
-        )
-
-    def _told(self, recalled: Recalled, cut: int, *, plain: bool) -> Telling:
-        plan, dialect = recalled.plan, recalled.dialect
-        first = plan.told[0].depth - 1
-        turns = plan.told[cut - first :]
-        if plan.without and turns:
-            turns = (*turns[:-1], _shortened(turns[-1], plan.without))
-        elif recent := self._recent.get((recalled.owner, recalled.conversation.id)):
+    def _told(
+        self,
+        owner: Owner,
+        conversation: Conversation,
+        dialect: Dialect,
+        prompt: Prompt,
+        plan: Plan,
+        new: Sequence[Message],
+        tokens: int,
+        *,
+        plain: bool = False,
+        least_cut: int = 0,
+    ) -> tuple[Telling, tuple[Message, ...]]:
+        """As much of ``plan.told`` as fits, and as it stands in front of ``prompt``."""
+        budget = self._budgets.of(prompt, tokens, in_loop=bool(new[0].answers))
+        before = conversation.cut
+        cut = cut_of(plan.told, max(before, least_cut), budget, self._policy)
+        plain = plain or conversation.plain
+        told: Telling | None = None
+        recent = self._recent.get((owner, conversation.id))
+        if recent and recent.head == plan.told[-1].id and not plan.without:
             told = recent.told
-            if recent.head == plan.told[-1].id and (told.form, told.cut, told.plain) == (
-                dialect.form,
-                cut,
-                plain,
-            ):
-                return told
-        return telling(dialect, turns, cut=cut, plain=plain)
+            if told.cut != cut or told.form != dialect.form or told.plain != plain:
+                told = None
+        if told is None:
+            turns = plan.told[cut - plan.told[0].depth + 1 :]
+            if plan.without and turns:
+                turns = (*turns[:-1], _shortened(turns[-1], plan.without))
+            told = telling(dialect, turns, cut=cut, plain=plain)
+        if not told.pending:
+            return told, told.settled
+        return told, told.followed_by((*prompt.claimed, *prompt.new), dialect)
 
     async def commit(self, recalled: Recalled, reply: Reply) -> str | None:
         """Store the turn, durably; ``None``, or why there is nothing left to store it in.
@@ -345,6 +345,30 @@ class Memory:
         if parent and not await self.within(self.store.turn(recalled.owner, now.id, parent.turn)):
             return "rolled_back"
         return None
+
+
+def _place(
+    recalled: Recalled,
+) -> tuple[Owner, Conversation, Dialect, Prompt, Plan, Sequence[Message], int]:
+    """What ``Memory._told`` wants to know."""
+    tokens = recalled.tokens - recalled.told.tokens
+    owner, dialect, prompt, conversation, plan, new, *_ = recalled
+    return owner, conversation, dialect, prompt, plan, new, tokens
+
+
+def _receipt(
+    conversation: Conversation,
+    plan: Plan,
+    told: Telling,
+    history: Sequence[Message],
+    read_as: str,
+) -> Receipt:
+    tokens = told.tokens
+    if told.pending:
+        tokens = sum([message.tokens for message in history])
+    turns, omitted = (plan.told[-1].depth - told.cut, told.cut) if plan.told else (0, 0)
+    outcome: Outcome = "hit" if conversation.head else "new"
+    return Receipt(outcome, turns, omitted, tokens, conversation.version, read_as)
 
 
 def _weight(turns: Sequence[Turn]) -> int:

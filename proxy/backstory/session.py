@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from aiohttp import web
 from aiohttp_session import AbstractStorage, Session, SessionData
@@ -47,6 +47,8 @@ class CookieSeal:
         self._ciphers = {kid: AESGCM(key) for kid, key in ring.keys("cookie/v1").items()}
         self._newest = next(iter(self._ciphers))
         self.max_age_seconds = max_age_seconds
+        # The same value opens to the same note for as long as the keys are these.
+        self._note = lru_cache(maxsize=1024)(self._read)
 
     def seal(self, ticket: Ticket, owner: Owner, name: str) -> str:
         """The value of the cookie ``name``."""
@@ -57,6 +59,17 @@ class CookieSeal:
 
     def open(self, value: bytes, owner: Owner, name: str, now: float) -> Ticket | Refusal:
         """The ticket, or why there is none. No input raises."""
+        note = self._note(value, name)
+        if not isinstance(note, dict):
+            return note
+        if note["o"] != _owner_mark(owner):
+            return "foreign_cookie"
+        if not now - self.max_age_seconds < note["t"] < now + 300:
+            return "expired_cookie"
+        return Ticket(note["c"], note["t"])
+
+    def _read(self, value: bytes, name: str) -> "dict[str, Any] | Refusal":
+        """What ``seal`` wrote, whoever sends it."""
         try:
             version, kid, text = value.decode("ascii").split(".")
             sealed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
@@ -73,12 +86,8 @@ class CookieSeal:
             )
         except (InvalidTag, ValueError):
             return "bad_cookie"
-        note = json.loads(plain)  # authentic, so it is what ``seal`` wrote
-        if note["o"] != _owner_mark(owner):
-            return "foreign_cookie"
-        if not now - self.max_age_seconds < note["t"] < now + 300:
-            return "expired_cookie"
-        return Ticket(note["c"], note["t"])
+        note: dict[str, Any] = json.loads(plain)  # authentic, so it is what ``seal`` wrote
+        return note
 
 
 class CookieSession(Session):

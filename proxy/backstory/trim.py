@@ -29,6 +29,7 @@ class Budgets:
             (pattern, int(tokens))
             for pattern, _, tokens in (entry.rpartition("=") for entry in settings.context_windows)
         ]
+        self._unlimited = Budget(settings.max_history_turns, None)
         self._ratios: dict[str, float] = {}
 
     def of(self, prompt: Prompt, current_tokens: int, *, in_loop: bool) -> Budget:
@@ -41,6 +42,8 @@ class Budgets:
         """
         settings = self._settings
         most = settings.max_history_tokens or None
+        if most is None and not self._windows:
+            return self._unlimited
         window = 0 if in_loop else self._window(prompt.model)
         if window:
             reply = prompt.reply_tokens or settings.reserved_reply_tokens

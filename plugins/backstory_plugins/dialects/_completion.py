@@ -6,7 +6,7 @@ The tables of ``docs/dialects.md`` 2.5 (verdicts) and 2.6 (what of a reply a req
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from backstory.jsonbody import NotJson, decode, dump, read_object, read_object_text
 from backstory.model import Answer, Prompt, Reply, Verdict
@@ -47,7 +47,10 @@ def read_completion(prompt: Prompt, answer: Answer) -> Reply:
         return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
     if fields.get("error"):
         return Reply(Verdict.ERROR)
-    choice = _first_choice(fields.get("choices"))
+    choices = fields.get("choices", [])
+    if not isinstance(choices, list):
+        return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
+    choice = _first_choice(choices)
     said = choice.get("message")
     message = said if isinstance(said, dict) else {}
     finish = choice.get("finish_reason")
@@ -57,12 +60,10 @@ def read_completion(prompt: Prompt, answer: Answer) -> Reply:
     return _reply(prompt, why, message, text, usage=fields.get("usage"))
 
 
-def _first_choice(choices: object) -> dict[str, object]:
+def _first_choice(choices: Sequence[object]) -> dict[str, object]:
     """The choice with the lowest index: the one that memory keeps."""
-    found = (
-        [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else ()
-    )
-    return min(found, key=_index, default={})
+    found = [each for each in choices if isinstance(each, dict)]
+    return found[0] if len(found) == 1 else min(found, key=_index, default={})
 
 
 def _index(choice: Mapping[str, object]) -> int:
@@ -92,8 +93,13 @@ def _reply(
     *,
     usage: object,
 ) -> Reply:
-    kept = _kept(message)
-    verdict = _verdict(finish, kept)
+    content = message.get("content")
+    kept: dict[str, object]
+    if finish == "stop" and type(content) is str and content.strip() and len(message) == 2:
+        kept, verdict = {"role": "assistant", "content": content}, Verdict.COMPLETE  # nearly always
+    else:
+        kept = _kept(message)
+        verdict = _verdict(finish, kept)
     if not verdict.kept:
         return Reply(verdict)
     if prompt.prefill:
@@ -109,8 +115,9 @@ def _reply(
 
 def counted(usage: object, *names: str) -> int | None:
     """The sum of the counts ``names`` in an answer's ``usage``; ``None`` if none is there."""
-    values = [usage.get(name) for name in names] if isinstance(usage, dict) else []
-    counts = [value for value in values if type(value) is int and value >= 0]
+    if not isinstance(usage, dict):
+        return None
+    counts = [usage[name] for name in names if type(usage.get(name)) is int and usage[name] >= 0]
     return sum(counts) if counts else None
 
 

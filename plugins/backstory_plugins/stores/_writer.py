@@ -53,6 +53,7 @@ class Writer:
         self._loop = loop
         self._after = after
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._submitted: list[_Write] = []
         self._running = True
         # A process may have died between an erasure and its truncation.
         self._scrub_due = True
@@ -71,11 +72,19 @@ class Writer:
             scrub: if the result is true, no byte of what was deleted shall stay in any file.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Write(work, scrub, future))
+        if not self._submitted:
+            self._loop.call_soon(self.hand_over)
+        self._submitted.append(_Write(work, scrub, future))
         return future
 
+    def hand_over(self) -> None:
+        """Give the thread what was submitted in this turn of the loop: it wakes up once for all."""
+        submitted, self._submitted = self._submitted, []
+        for write in submitted:
+            self._queue.put(write)
+
     def finish(self) -> None:
-        """Return when everything submitted is done and the connection is closed. Blocks."""
+        """Return when everything handed over is done and the connection is closed. Blocks."""
         self._queue.put(None)
         self._thread.join()
 

@@ -83,6 +83,7 @@ class SqliteStore:
         was_open, self._open = self._open, None
         self._known.clear()
         if was_open is not None:
+            was_open.writer.hand_over()
             await asyncio.to_thread(_finish, was_open)
 
     async def ready(self) -> None:

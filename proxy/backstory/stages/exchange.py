@@ -62,8 +62,9 @@ def exchange(table: RouteTable, *, via: str, prefix: str = "") -> Middleware:
             log.exception("a bug of ours, not of the request's")
             response = _refuse(request, under_way, _BUG)
         finally:
-            if under_way.capture and under_way.capture.task:
-                under_way.capture.task.add_done_callback(lambda _: _tell(request, under_way, loop))
+            task = under_way.capture and under_way.capture.task
+            if task and not task.done():
+                task.add_done_callback(lambda _: _tell(request, under_way, loop))
             else:
                 _tell(request, under_way, loop)
             under_way.let_go()

@@ -134,7 +134,7 @@ class Forward:
                 # A task of its own: a client that leaves now has had a complete answer.
                 work = self._finish(answer, capture)
                 capture.task = self._tasks.spawn(work, name="finish")
-                await asyncio.shield(capture.task)
+                await _ended(capture.task)
                 await response.write(capture.tee.release())
         except (UpstreamCut, UpstreamFailure, StoreUnavailable) as error:
             await self._cut(request, exchange, response, error, relay.sent)
@@ -208,6 +208,19 @@ class Forward:
         if exchange.route is not None and is_stream and plain and between:
             await response.write(exchange.route.dialect.error_event(code, message))
         cut(request, response)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    """Wait for ``task`` without being able to cancel it, and raise what it raised."""
+    ended = asyncio.get_running_loop().create_future()
+
+    def end(_: object) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    task.add_done_callback(end)
+    await ended
+    task.result()
 
 
 async def _copy_rest(answer: UpstreamAnswer, tee: Tee) -> None:
