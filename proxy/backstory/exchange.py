@@ -93,9 +93,13 @@ class Exchange:
         self.before_head = []
 
     def let_go(self) -> None:
-        """Forget what refers back to this exchange, so that nobody has to look for it as garbage."""
+        """Forget everything: it is over.
+
+        Nobody has to look for it as garbage then, and an idle connection, whose last request aiohttp
+        keeps until the next one, keeps nothing of ours.
+        """
         self.before_head.clear()
-        self.again = self.capture = None
+        self.__dict__.clear()
 
 
 EXCHANGE = web.RequestKey("exchange", Exchange)

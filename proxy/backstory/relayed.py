@@ -99,7 +99,7 @@ class Relayed(web.StreamResponse):
         self.flush()
         await self.drained()
         self._eof_sent = True
-        self._request = self._payload_writer = None
+        self._request = self._payload_writer = self._cookies = None
 
     def _spelled(self, request: web.BaseRequest) -> bytes:
         """The head, and with it how the body is framed for this client."""

@@ -23,6 +23,8 @@ After = Callable[[Sequence[object]], None]
 """Told the results once they are durable, or nothing if there are none; before anybody else is."""
 
 MOST_AT_ONCE = 64
+GATHER_SECONDS = 0.001
+"""How long it waits for others where the last transaction was shared: then more are coming."""
 SCRUB_AGAIN_SECONDS = 1.0
 """How soon the write-ahead log is truncated again if somebody was still reading it."""
 SCRUB_BUSY_MILLISECONDS = 250
@@ -55,6 +57,7 @@ class Writer:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._submitted: list[_Write] = []
         self._running = True
+        self._shared = False
         # A process may have died between an erasure and its truncation.
         self._scrub_due = True
         self._scrub_at = 0.0
@@ -92,6 +95,7 @@ class Writer:
         try:
             while self._running:
                 batch = self._take()
+                self._shared = len(batch) > 1
                 outcomes = self._commit(batch) if batch else []
                 self._after([outcome.result for outcome in outcomes])
                 if self._scrub_due and time.monotonic() >= self._scrub_at:
@@ -105,6 +109,8 @@ class Writer:
         taken: list[_Write] = []
         try:
             write = self._queue.get(timeout=SCRUB_AGAIN_SECONDS if self._scrub_due else None)
+            if self._shared:
+                time.sleep(GATHER_SECONDS)
             while write is not None:
                 taken.append(write)
                 if len(taken) == MOST_AT_ONCE:

@@ -67,7 +67,6 @@ def exchange(table: RouteTable, *, via: str, prefix: str = "") -> Middleware:
                 task.add_done_callback(lambda _: _tell(request, under_way, loop))
             else:
                 _tell(request, under_way, loop)
-            under_way.let_go()
         return response
 
     return middleware
@@ -158,6 +157,7 @@ def _tell(request: web.Request, under_way: Exchange, loop: asyncio.AbstractEvent
         "outcome": under_way.outcome,
     }
     log.info("%s", {k: v for k, v in line.items() if v is not None})
+    under_way.let_go()
 
 
 def _milliseconds(began: float, ended: float | None) -> float | None:
