@@ -154,6 +154,9 @@ class SqliteStore:
 
         try:
             known = await self._write(work)
+        except BaseException:
+            self._known.drop(key)
+            raise
         finally:
             waits = False
         self._known.put(key, known, known.weight)
