@@ -71,8 +71,7 @@ class SqliteStore:
         """See ``spi.Store``.
 
         Raises:
-            StoreUnavailable: there can be no such file, or it is no database of ours.
-            RuntimeError: a newer version of Backstory has written it.
+            StoreUnavailable: there can be no such file, or it is no database of this version.
         """
         if self._open is None:
             loop = asyncio.get_running_loop()
