@@ -32,6 +32,8 @@ class Decision(Enum):
     """Results of calls that are not on the path: forwarded, not stored."""
     APPEND = auto()
     """Only the new turn was sent: history goes before it."""
+    APPEND_AT = auto()
+    """The reply that this continues was named: the path to it goes before the request."""
     EXTEND = auto()
     """The whole path was sent."""
     EXTEND_SPINE = auto()
@@ -58,6 +60,7 @@ class Decision(Enum):
 
 READINGS: dict[Decision, Reading] = {
     Decision.APPEND: "delta",
+    Decision.APPEND_AT: "delta",
     Decision.NEW: "delta",
     Decision.ORPHAN_TOOL_RESULT: "delta",
     Decision.PASS_THROUGH: "delta",
@@ -128,6 +131,12 @@ def align(claimed: Sequence[Message], new: Sequence[Message], stored: Stored) ->
     if any(m.answers for m in new):
         return plan._replace(learns=None)  # a tool loop's own messages are sent again by everybody
     return plan
+
+
+def append_at(path: Sequence[Turn]) -> Plan:
+    """A request that names the reply it continues; ``path``: the newest turns up to that one."""
+    parent = head_of(path[-1])
+    return Plan(Decision.APPEND_AT, tuple(path), parent=parent, pins=True)
 
 
 def head_of(turn: Turn) -> Head:

@@ -13,7 +13,7 @@ from backstory.routes import Route
 from backstory.tee import Tee
 
 Hook = Callable[[web.StreamResponse], Awaitable[None]]
-Source = Literal["header", "prefix", "client", "claim", "cookie", "fallback", ""]
+Source = Literal["header", "prefix", "body", "client", "claim", "cookie", "fallback", ""]
 
 
 @dataclass(slots=True)
@@ -54,6 +54,8 @@ class Exchange:
     """``session``: what named the conversation."""
     fresh: bool = False
     """``session``: its name was made for this request, so there is nothing to read of it."""
+    after: str | None = None
+    """``memory``: the turn that this one continues, where the body names its reply."""
     preset: Mode = "auto"
     """``session``: how a known client keeps its history."""
     receipt: Receipt | None = None

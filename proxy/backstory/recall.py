@@ -5,9 +5,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from backstory.align import READINGS, Decision, Plan, Stored, align, head_of
+from backstory.align import READINGS, Decision, Plan, Stored, align, append_at, head_of
 from backstory.entropy import random_bytes
-from backstory.errors import StoreUnavailable, VersionConflict
+from backstory.errors import NoSuchTurn, StoreUnavailable, VersionConflict
 from backstory.fingerprint import keyed
 from backstory.history import Telling, grown, telling
 from backstory.model import (
@@ -114,12 +114,21 @@ class Memory:
         preset: Mode = "auto",
         *,
         fresh: bool = False,
+        after: str | None = None,
     ) -> Recalled:
         """Find the place of ``prompt`` in the conversation ``name``, and what to tell again.
 
-        ``fresh``: the name was made for this request, so that there is nothing to find.
+        Args:
+            owner: whose.
+            name: of the conversation.
+            dialect: reads and tells.
+            prompt: what is asked.
+            preset: how the client keeps its history, if that is known.
+            fresh: the name was made for this request, so that there is nothing to find.
+            after: the turn that this one continues, where the client has named it.
 
         Raises:
+            NoSuchTurn: there is no turn ``after``.
             StoreUnavailable: an answer without its history would be a wrong answer.
         """
         found = None if fresh else self.store.known(owner, name)
@@ -127,8 +136,11 @@ class Memory:
             found = await self.within(self.store.load(owner, name))
         conversation = found or Conversation(id=name, key=random_bytes(32))
         claimed, new = keyed(prompt.claimed, conversation.key), keyed(prompt.new, conversation.key)
-        stored = await self._stored(owner, conversation, claimed, preset)
-        plan = align(claimed, new, stored)
+        if after is None:
+            plan = align(claimed, new, await self._stored(owner, conversation, claimed, preset))
+        else:
+            plan = append_at(await self._path_to(owner, conversation, after))
+            new = claimed + new
         sticky = plan.pins and self._settings.sticky_system and not prompt.pinned
         tokens = _tokens(prompt)
         told = Telling(dialect.form, conversation.plain, conversation.cut, (), (), 0)
@@ -185,6 +197,8 @@ class Memory:
         """As much of ``plan.told`` as fits, and as it stands in front of ``prompt``."""
         budget = self._budgets.of(prompt, tokens, in_loop=bool(new[0].answers))
         before = conversation.cut
+        if plan.decision is Decision.APPEND_AT and plan.parent != conversation.head:
+            before = 0  # the cut is that of the path to the head
         cut = cut_of(plan.told, max(before, least_cut), budget, self._policy)
         plain = plain or conversation.plain
         told: Telling | None = None
@@ -292,6 +306,23 @@ class Memory:
             stored = stored._replace(first_fingerprints=firsts)
         return stored
 
+    async def _path_to(
+        self, owner: Owner, conversation: Conversation, turn: str
+    ) -> tuple[Turn, ...]:
+        """As much of the path to a turn as may be told, and a turn more.
+
+        Raises:
+            NoSuchTurn: it is not there.
+        """
+        recent = self._recent.get((owner, conversation.id))
+        if recent and recent.head == turn:
+            return recent.path
+        most = self._settings.max_history_turns + 1
+        path = await self.within(self.store.path(owner, conversation.id, turn, most))
+        if not path:
+            raise NoSuchTurn
+        return path
+
     async def _path(
         self, owner: Owner, conversation: Conversation, head: Head, *, whole: bool
     ) -> tuple[Turn, ...]:
@@ -314,8 +345,10 @@ class Memory:
         if plan.imported:
             grower.adopt(keyed(_last(prompt.claimed, len(plan.imported)), before.key))
         asked = recalled.new[:-1] if prompt.prefill else recalled.new
-        if before.key != recalled.conversation.key:
-            asked = keyed(prompt.new[: len(asked)], before.key)  # another has begun it meanwhile
+        if before.key != recalled.conversation.key:  # another has begun it meanwhile
+            asked = keyed(
+                (*prompt.claimed, *prompt.new)[-len(recalled.new) :][: len(asked)], before.key
+            )
         grower.grow(
             asked,
             keyed(reply.messages, before.key),

@@ -25,6 +25,9 @@ class Dialect(Protocol):
     form: str
     """How it spells messages: ``chat`` is ``{"role": …, "content": …}`` of Chat Completions."""
 
+    names_replies: bool
+    """Clients may go on from a reply by the id that the upstream gave it (``Prompt.follows``)."""
+
     def read_prompt(self, body: bytes) -> Prompt | None:
         """Read a request body of any bytes; ``None`` if it is not what this dialect expects.
 

@@ -160,7 +160,15 @@ def test_case(case: Case) -> None:
 
 
 def test_every_decision_has_its_case() -> None:
-    assert {case.decision for case in CASES} == set(Decision)
+    assert {case.decision for case in CASES} == set(Decision) - {D.APPEND_AT}
+
+
+def test_a_reply_that_is_named_is_continued_wherever_it_stands() -> None:
+    path = grown("u1 a1|u2 a2").turns
+    plan = append_at(path)
+    assert (plan.decision, plan.told, plan.without) == (D.APPEND_AT, tuple(path), 0)
+    assert plan.parent == head_of(path[-1])
+    assert (plan.stores, plan.moves_head, plan.pins) == (True, True, True)
 
 
 def test_every_decision_is_read_in_one_of_five_ways() -> None:
@@ -168,7 +176,7 @@ def test_every_decision_is_read_in_one_of_five_ways() -> None:
     for decision, reading in READINGS.items():
         read.setdefault(reading, set()).add(decision)
     assert read == {
-        "delta": {D.APPEND, D.NEW, D.ORPHAN_TOOL_RESULT, D.PASS_THROUGH},
+        "delta": {D.APPEND, D.APPEND_AT, D.NEW, D.ORPHAN_TOOL_RESULT, D.PASS_THROUGH},
         "transcript": {D.EXTEND, D.EXTEND_SPINE, D.ADOPT, D.FOREIGN_HEAD},
         "window": {D.WINDOW, D.WINDOW_ADOPT},
         "fork": {D.FORK, D.FORK_IMPORT, D.WINDOW_FORK},

@@ -38,6 +38,7 @@ class Falcon:
 
     name = "falcon"
     form = "chat"
+    names_replies = False
 
     def __init__(
         self,

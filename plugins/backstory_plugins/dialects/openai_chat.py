@@ -40,6 +40,7 @@ class OpenAIChat:
 
     name = "openai.chat"
     form = "chat"
+    names_replies = False
 
     def read_prompt(self, body: bytes) -> Prompt | None:
         """See ``spi.Dialect``. ``insert_at``: an offset in the bytes, and how many elements follow."""

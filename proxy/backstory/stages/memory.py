@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from backstory import headers
 from backstory.body import decode_body, read_body
-from backstory.errors import BackstoryError, StoreUnavailable
+from backstory.errors import BackstoryError, NoSuchTurn, StoreUnavailable
 from backstory.exchange import Capture, Exchange, Hook, of
 from backstory.model import Answer, Mode, Owner, Prompt, Verdict
 from backstory.queue import ConversationQueue
@@ -57,6 +57,8 @@ def memory(remembered: Memory, settings: MemorySettings, tasks: Tasks) -> Middle
             return await handler(request)
         prompt = await _read(request, exchange, settings)
         if prompt is None:
+            return await handler(request)
+        if not await _follow(request, exchange, prompt, remembered):
             return await handler(request)
         leave = await queue.enter((_owner(exchange), exchange.conversation))
         settler: Settler | None = None
@@ -113,6 +115,44 @@ async def _read(
     return None
 
 
+async def _follow(
+    request: web.Request, exchange: Exchange, prompt: Prompt, remembered: Memory
+) -> bool:
+    """Find the conversation that the body names, by itself or by a reply of it.
+
+    ``False``: memory is unavailable, and the client will do without.
+    """
+    if prompt.follows and prompt.conversation:
+        raise BackstoryError(
+            400, "bad_request", "previous_response_id and conversation exclude each other; send one"
+        )
+    is_named = exchange.source in ("header", "prefix")  # more explicit than what the body says
+    if prompt.conversation and not is_named:
+        exchange.conversation, exchange.source = f"responses:{prompt.conversation}", "body"
+        exchange.fresh = False
+    if not prompt.follows:
+        return True
+    try:
+        work = remembered.store.replied(_owner(exchange), prompt.follows)
+        found = await remembered.within(work)
+    except StoreUnavailable as exc:
+        _without_store(exchange, exc, may_bypass=_may_bypass(request))
+        return False
+    if found is None or (is_named and found[0] != exchange.conversation):
+        raise _not_found(prompt)
+    exchange.conversation, exchange.after = found
+    exchange.source, exchange.fresh = "body" if not is_named else exchange.source, False
+    return True
+
+
+def _not_found(prompt: Prompt) -> BackstoryError:
+    return BackstoryError(
+        400,
+        "previous_response_not_found",
+        f"Previous response with id '{prompt.follows}' not found.",
+    )
+
+
 async def _recall(
     request: web.Request,
     exchange: Exchange,
@@ -128,14 +168,17 @@ async def _recall(
     may_bypass = _may_bypass(request)
     try:
         recalled = await remembered.recall(
-            owner, name, dialect, prompt, preset, fresh=exchange.fresh
+            owner, name, dialect, prompt, preset, fresh=exchange.fresh, after=exchange.after
         )
+    except NoSuchTurn:
+        raise _not_found(prompt) from None
     except StoreUnavailable as exc:
         _without_store(exchange, exc, may_bypass=may_bypass)
         return None
     _check_version(request, recalled)
     exchange.recalled = True
     only_read = request.headers.get("Backstory-Memory", "").strip().lower() == "read"
+    only_read = only_read or not prompt.stores
     tee = Tee(settings.max_answer_bytes, dialect.end_marker)
     settler = Settler(remembered, recalled, exchange, tee, only_read=only_read)
     if not only_read and recalled.plan.stores:

@@ -48,6 +48,10 @@ def session(
         if exchange.conversation is None and _cookies_allowed(request, settings):
             storage = CookieStorage(seal, identity.owner, https=_is_https(request, trusted))
             await _from_cookie(request, exchange, storage)
+        if exchange.conversation is None and exchange.route.dialect.names_replies:
+            # Others may go on from this reply by its id alone; `memory` sees whether this one does.
+            exchange.conversation, exchange.source = new_conversation_id(), "body"
+            exchange.fresh = True
         if (
             exchange.conversation is None
             and settings.fallback == "subject"
