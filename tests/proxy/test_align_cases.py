@@ -16,6 +16,7 @@ from backstory.align import (
     _find,
     _overlap,
     align,
+    append_at,
     head_of,
 )
 from backstory.model import Head, Message, Mode, Role
