@@ -22,6 +22,11 @@ from backstory.upstream import Framing, Upstream, UpstreamAnswer
 from backstory.upstream_head import UpstreamHead
 
 _MOST_REFUSAL_BYTES = 65536
+_EVENT_ENDS = {
+    "text/event-stream": (b"\n\n", b"\r\n\r\n", b"\r\r"),
+    "application/x-ndjson": (b"\n",),
+}
+"""With what the events of a stream end, by its media type."""
 
 
 class Relay:
@@ -203,11 +208,11 @@ class Forward:
         exchange.error = code
         if exchange.capture is not None and not isinstance(error, StoreUnavailable):
             exchange.outcome = "discarded(cut)"
-        is_stream = response.media_type == "text/event-stream"
         plain = not response.is_coded and response.framing is not Framing.LENGTH
         # Within an event it would end a half one, which clients take for a whole.
-        between = not sent or sent.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
-        if exchange.route is not None and is_stream and plain and between:
+        ends = _EVENT_ENDS.get(response.media_type)
+        between = ends is not None and (not sent or sent.endswith(ends))
+        if exchange.route is not None and plain and between:
             await response.write(exchange.route.dialect.error_event(code, message))
         cut(request, response)
 
