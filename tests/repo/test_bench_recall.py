@@ -10,7 +10,7 @@ RECALL = Path(__file__).parents[2] / "scripts/bench/recall"
 
 def test_every_figure_is_there(tmp_path: Path) -> None:
     plot = tmp_path / "plot.svg"
-    command = [RECALL, "--turns", "120", "--rounds", "1", "--plot", plot]
+    command: list[str | Path] = [RECALL, "--turns", "120", "--rounds", "1", "--plot", plot]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(result.stdout)
     assert set(found["cpu_us_per_turn_warm"]) == {
