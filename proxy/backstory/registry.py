@@ -15,6 +15,8 @@ _SWITCH = {"true": True, "false": False}
 def load_dialects(names: Iterable[str]) -> dict[str, Dialect]:
     """A dialect for each name; the name may have options: ``falcon?cut_at_human=true``.
 
+    An option is true or false, or a text, as the dialect's own constructor says.
+
     Raises:
         ConfigError: with every name or option that nobody knows.
     """
@@ -33,17 +35,24 @@ def load_dialects(names: Iterable[str]) -> dict[str, Dialect]:
 def _dialect(name: str) -> Dialect:
     bare, _, query = name.partition("?")
     factory = _load("backstory.dialects", bare)
-    switches = inspect.signature(factory).parameters
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    for option, value in options.items():
-        if option not in switches or value not in _SWITCH:
-            known = ", ".join(switches) or "none"
-            problem = (
-                f"dialect: {bare} has no option {option}={value}; it has {known}, true or false"
-            )
-            raise ConfigError([problem])
-    dialect: Dialect = factory(**{option: _SWITCH[value] for option, value in options.items()})
+    known = inspect.signature(factory).parameters
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    options: dict[str, bool | str] = {}
+    for option, value in given.items():
+        is_text = option in known and known[option].annotation is str
+        if option not in known or not (is_text or value in _SWITCH):
+            has = ", ".join(map(_shown, known.values())) or "none"
+            raise ConfigError([f"dialect: {bare} has no option {option}={value}; it has {has}"])
+        options[option] = value if is_text else _SWITCH[value]
+    try:
+        dialect: Dialect = factory(**options)
+    except ValueError as exc:
+        raise ConfigError([f"dialect: {name}: {exc}"]) from exc
     return dialect
+
+
+def _shown(option: inspect.Parameter) -> str:
+    return f"{option.name} (text)" if option.annotation is str else f"{option.name} (true or false)"
 
 
 def load_store(url: str) -> Store:

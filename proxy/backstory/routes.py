@@ -13,6 +13,11 @@ BUILT_IN = (
     RouteSettings(match="/conversation/{model}", dialect="falcon"),
     RouteSettings(match="/inference/{model}", dialect="falcon", memory="named"),
     RouteSettings(match="**/chat/completions", dialect="openai.chat"),
+    RouteSettings(match="**/completions", dialect="openai.completions", memory="named"),
+    RouteSettings(match="/api/generate", dialect="ollama.generate", memory="named"),
+    RouteSettings(match="/generate", dialect="tgi", memory="named"),
+    RouteSettings(match="/generate_stream", dialect="tgi", memory="named"),
+    RouteSettings(match="/completion", dialect="llamacpp.completion", memory="named"),
 )
 """Behind the configured rows. Raw-prompt routes act only when the request names its conversation."""
 

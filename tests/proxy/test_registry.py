@@ -25,7 +25,8 @@ def test_an_unknown_dialect_says_which_there_are(name: str) -> None:
         load_dialects(["falcon", name])
     (problem,) = caught.value.problems
     assert problem.startswith(f"dialect: {name!r} is unknown; there are ")
-    assert "falcon, openai.chat" in problem
+    for known in ("falcon", "openai.chat"):
+        assert known in problem
 
 
 def test_every_unknown_dialect_is_said() -> None:
@@ -51,13 +52,32 @@ def test_a_dialect_takes_options() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["falcon?self=true", "falcon?require_end_marker=1", "openai.chat?strict=true"]
+    "name",
+    ["falcon?self=true", "falcon?require_end_marker=1", "openai.chat?strict=true", "tgi?ai:=x"],
 )
 def test_an_option_that_a_dialect_does_not_have_is_said(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_dialects([name])
     (problem,) = caught.value.problems
     assert problem.startswith(f"dialect: {name.partition('?')[0]} has no option ")
+
+
+def test_an_option_may_be_a_text() -> None:
+    name = "openai.completions?human=User: &ai=<|bot|>%0A&end=%26\n"
+    dialect = load_dialects([name])[name]
+    prompt = dialect.read_prompt(b'{"prompt": "2+2?"}')
+    assert prompt is not None
+    assert dialect.inject(prompt, (), ()) == rb'{"prompt": "User: 2+2?&\n<|bot|>\n"}'
+
+
+def test_options_that_cannot_work_are_said_together_with_the_rest() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_dialects(["tgi?human=", "tgi?cut_at_human=x", "one"])
+    first, second, third = caught.value.problems
+    assert first == "dialect: tgi?human=: human and ai must be two different titles"
+    assert second.startswith("dialect: tgi has no option cut_at_human=x; it has human (text), ")
+    assert "cut_at_human (true or false)" in second
+    assert third.startswith("dialect: 'one' is unknown")
 
 
 def test_a_store_is_chosen_by_the_scheme() -> None:

@@ -9,7 +9,7 @@ from backstory.registry import load_dialects
 from backstory.routes import BUILT_IN, RouteTable
 from backstory.settings import RouteSettings
 
-DIALECTS = load_dialects(("falcon", "openai.chat"))
+DIALECTS = load_dialects(row.dialect for row in BUILT_IN)
 
 
 def table(*rows: RouteSettings) -> RouteTable:
@@ -31,6 +31,12 @@ def row(match: str, **more: object) -> RouteSettings:
         ("/v1/chat/completions", "openai.chat", "always"),
         ("/openai/deployments/gpt/chat/completions?api-version=1", "openai.chat", "always"),
         ("//chat/completions", "openai.chat", "always"),
+        ("/v1/completions", "openai.completions", "named"),
+        ("/openai/deployments/gpt/completions?api-version=1", "openai.completions", "named"),
+        ("/api/generate", "ollama.generate", "named"),
+        ("/generate", "tgi", "named"),
+        ("/generate_stream?x", "tgi", "named"),
+        ("/completion", "llamacpp.completion", "named"),
     ],
 )
 def test_the_built_in_rows(target: str, dialect: str, memory: str) -> None:
@@ -56,9 +62,12 @@ def test_the_built_in_rows(target: str, dialect: str, memory: str) -> None:
         "/chat/completions/",
         "/v1/chat%2Fcompletions",
         "/v1/chat/completionsx",
-        "/v1/xchat/completions?",
+        "/completions/",
+        "/v1/completion",
+        "/v1/generate",
+        "/api/generate/x",
         "/v1/models?a=/chat/completions",
-        "chat/completions",
+        "completions",
         "/v1/chat/completions\n",
     ],
 )

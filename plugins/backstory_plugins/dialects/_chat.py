@@ -26,7 +26,7 @@ _REASONING = ("reasoning_content", "reasoning", "reasoning_details")
 _WITH_CALLS = ("tool_calls", "function_call", *_REASONING)
 
 # dialects.md C.4: base64 says nothing about the tokens of what it spells.
-_IMAGE_TOKENS = 1500
+IMAGE_TOKENS = 1500
 _MEDIA_BYTES_PER_TOKEN = 20
 
 
@@ -161,7 +161,7 @@ def _media(content: object) -> Iterator[tuple[str, int]]:
     for part in content:
         match part:
             case {"image_url": {"url": str(url)}} | {"image_url": str(url)}:
-                yield url, _IMAGE_TOKENS
+                yield url, IMAGE_TOKENS
             case (
                 {"input_audio": {"data": str(data)}}
                 | {"file": {"file_data": str(data)}}

@@ -221,7 +221,10 @@ class DialectContract:
                 if marker is None:
                     ended = not answer.body[at:].strip()
                 else:
-                    ended = any(spelling in body for spelling in marker.spellings)
+                    seen = max(body.rfind(spelling) for spelling in marker.spellings)
+                    # What is a key in the last line's object may be cut behind it.
+                    whole_line = b"\n" in body[seen:] or reply.verdict.kept
+                    ended = seen >= 0 and (whole_line or not marker.top_level)
                 assert reply == whole if ended else not reply.verdict.kept
 
     def test_what_is_not_kept_has_no_messages(
@@ -256,8 +259,12 @@ class DialectContract:
             read_object(body)
 
     def test_an_error_event_is_one_closed_event(self, dialect: Dialect) -> None:
+        """Or one line of JSON, where a stream is made of lines."""
         event = dialect.error_event("some_code", "two\nlines")
-        assert event == b"" or (event.endswith(b"\n\n") and event.count(b"\n\n") == 1)
+        if event.count(b"\n") == 1:
+            read_object(event)
+        assert event == b"" or event.endswith((b"\n\n", b"}\n"))
+        assert event.count(b"\n\n") <= 1
 
 
 TOLD = ("What is it?", "It is.")
