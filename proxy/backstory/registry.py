@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterable
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from backstory.errors import ConfigError
@@ -14,8 +14,6 @@ _SWITCH = {"true": True, "false": False}
 
 def load_dialects(names: Iterable[str]) -> dict[str, Dialect]:
     """A dialect for each name; the name may have options: ``falcon?cut_at_human=true``.
-
-    An option is true or false, or a text, as the dialect's own constructor says.
 
     Raises:
         ConfigError: with every name or option that nobody knows.
@@ -35,24 +33,34 @@ def load_dialects(names: Iterable[str]) -> dict[str, Dialect]:
 def _dialect(name: str) -> Dialect:
     bare, _, query = name.partition("?")
     factory = _load("backstory.dialects", bare)
-    known = inspect.signature(factory).parameters
-    given = dict(parse_qsl(query, keep_blank_values=True))
-    options: dict[str, bool | str] = {}
-    for option, value in given.items():
-        is_text = option in known and known[option].annotation is str
-        if option not in known or not (is_text or value in _SWITCH):
-            has = ", ".join(map(_shown, known.values())) or "none"
-            raise ConfigError([f"dialect: {bare} has no option {option}={value}; it has {has}"])
-        options[option] = value if is_text else _SWITCH[value]
+    known = _options(factory)
+    given: dict[str, bool | str] = {}
+    for option, value in parse_qsl(query, keep_blank_values=True):
+        is_text = known.get(option) == ()
+        if not is_text and value not in known.get(option, ()):
+            there = ", ".join(f"{each}={'|'.join(v) or '(text)'}" for each, v in known.items())
+            problem = f"dialect: {bare} has no option {option}={value}; it has {there or 'none'}"
+            raise ConfigError([problem])
+        given[option] = value if is_text else _SWITCH.get(value, value)
     try:
-        dialect: Dialect = factory(**options)
+        dialect: Dialect = factory(**given)
     except ValueError as exc:
         raise ConfigError([f"dialect: {name}: {exc}"]) from exc
     return dialect
 
 
-def _shown(option: inspect.Parameter) -> str:
-    return f"{option.name} (text)" if option.annotation is str else f"{option.name} (true or false)"
+def _options(factory: Any) -> dict[str, tuple[str, ...]]:
+    """The values that each option may have: those of its ``Literal``, or a switch's; none: any text."""
+    return {
+        name: _values(parameter.annotation)
+        for name, parameter in inspect.signature(factory, eval_str=True).parameters.items()
+    }
+
+
+def _values(annotation: object) -> tuple[str, ...]:
+    if annotation is str:
+        return ()
+    return get_args(annotation) if get_origin(annotation) is Literal else tuple(_SWITCH)
 
 
 def load_store(url: str) -> Store:

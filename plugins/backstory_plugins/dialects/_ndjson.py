@@ -1,26 +1,33 @@
-"""A whole body of JSON lines: an object on each, as Ollama streams them."""
+"""A stream of JSON objects, one a line (``application/x-ndjson``), read whole at its end."""
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 from backstory.jsonbody import NotJson, read_object
 
+MEDIA_TYPES = frozenset({"application/x-ndjson", "application/ndjson"})
 
-def objects(body: bytes) -> Iterator[dict[str, object]]:
-    """The object on each line; ``{"error": True}`` stands for a line that holds anything else.
 
-    What the input was cut in is left out. Lines end with LF only: JSON may hold U+2028 as it is.
+class Lines(NamedTuple):
+    """The objects of a body, in order."""
+
+    objects: tuple[dict[str, object], ...]
+    cut: bool
+    """The input ended within a line, which is not among the objects."""
+
+
+def read_lines(body: bytes) -> Lines:
+    """Every line of ``body`` that is not blank.
+
+    Raises:
+        NotJson: a line that something follows is no JSON object.
     """
+    # In bytes: str.splitlines() would also split at U+2028, which JSON allows inside strings.
     *lines, rest = body.split(b"\n")
-    for line in lines:
-        if line.strip():
-            said = _read(line)
-            yield {"error": True} if said is None else said
-    if (said := _read(rest)) is not None:
-        yield said
-
-
-def _read(line: bytes) -> dict[str, object] | None:
+    objects = [read_object(line) for line in lines if line.strip()]
+    if not rest.strip():
+        return Lines(tuple(objects), cut=False)
     try:
-        return read_object(line)
+        objects.append(read_object(rest))
     except NotJson:
-        return None
+        return Lines(tuple(objects), cut=True)
+    return Lines(tuple(objects), cut=False)

@@ -15,15 +15,20 @@ _ERROR_TYPES = {
 }
 
 
-def error_body(status: int, code: str, message: str) -> tuple[str, bytes]:
-    """See ``spi.Dialect``."""
-    return "application/json", _error(_ERROR_TYPES.get(status, "server_error"), code, message)
+def error_body(
+    status: int, code: str, message: str, *, param: str | None = None
+) -> tuple[str, bytes]:
+    """See ``spi.Dialect``. ``param``: the field of the request that is to blame."""
+    kind = _ERROR_TYPES.get(status, "server_error")
+    return "application/json", dump({"error": error_object(kind, code, message, param)})
 
 
 def error_event(code: str, message: str) -> bytes:
     """See ``spi.Dialect``."""
-    return b"data: " + _error("server_error", code, message) + b"\n\n"
+    error = error_object("server_error", code, message)
+    return b"data: " + dump({"error": error}) + b"\n\n"
 
 
-def _error(kind: str, code: str, message: str) -> bytes:
-    return dump({"error": {"message": message, "type": kind, "param": None, "code": code}})
+def error_object(kind: str, code: str, message: str, param: str | None = None) -> dict[str, object]:
+    """An error as SDKs look for it, in a body and in an event stream."""
+    return {"message": message, "type": kind, "param": param, "code": code}

@@ -12,10 +12,9 @@ from backstory.jsonbody import NotJson, decode, dump, read_object, walk_object
 from backstory.model import Answer, Marker, Prompt, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import IMAGE_TOKENS, schema_tokens
-from backstory_plugins.dialects._ndjson import objects
+from backstory_plugins.dialects._ndjson import MEDIA_TYPES, read_lines
 from backstory_plugins.dialects._raw_text import RawText, given, one_string, text_in, values_of
 
-_LINES = "application/x-ndjson"
 _DONE = Marker((b'"done":true', b'"done": true'), line_start=False, top_level=True)
 _VERDICTS = {
     "stop": Verdict.COMPLETE,
@@ -51,21 +50,21 @@ class OllamaGenerate(RawText):
 
     def end_marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect``."""
-        return _DONE if media_type == _LINES else None
+        return _DONE if media_type in MEDIA_TYPES else None
 
     def read_reply(self, prompt: Prompt, answer: Answer) -> Reply:
         """See ``spi.Dialect``."""
-        if answer.media_type == _LINES:
-            said = list(objects(answer.body))
-        else:
-            try:
-                said = [read_object(answer.body)]
-            except NotJson:
-                return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
+        try:
+            if answer.media_type in MEDIA_TYPES:
+                said, cut = read_lines(answer.body)
+            else:
+                said, cut = (read_object(answer.body),), False
+        except NotJson:
+            return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
         if any(piece.get("error") for piece in said):
             return Reply(Verdict.ERROR)  # in a stream, its status stays 200
         last = next((piece for piece in said if piece.get("done") is True), None)
-        if last is None:
+        if last is None or cut:
             return Reply(Verdict.ABORTED)
         pieces = [piece.get("response") for piece in said]
         text = "".join([piece for piece in pieces if isinstance(piece, str)])

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from backstory.jsonbody import NotJson, Value, decode, walk_array, walk_object
 from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply, Verdict
 from backstory.spi import Dialect
-from backstory_plugins.dialects import _openai
 from backstory_plugins.dialects._chat import (
     asks_one_token,
     longest_reply,
@@ -21,6 +20,7 @@ from backstory_plugins.dialects._chat import (
     without_reasoning,
 )
 from backstory_plugins.dialects._completion import read_completion, read_stream
+from backstory_plugins.dialects._openai import DONE, EVENT_STREAM, error_body, error_event
 from backstory_plugins.dialects._overflow import overflow
 
 
@@ -90,12 +90,12 @@ class OpenAIChat:
 
     def end_marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect``."""
-        return _openai.DONE if media_type == _openai.EVENT_STREAM else None
+        return DONE if media_type == EVENT_STREAM else None
 
     def read_reply(self, prompt: Prompt, answer: Answer) -> Reply:
         """See ``spi.Dialect``."""
         try:
-            if answer.media_type == _openai.EVENT_STREAM:
+            if answer.media_type == EVENT_STREAM:
                 return read_stream(prompt, answer)
             return read_completion(prompt, answer)
         except (NotJson, RecursionError):  # it could be parsed, but not be compared or written
@@ -107,11 +107,11 @@ class OpenAIChat:
 
     def error_body(self, status: int, code: str, message: str) -> tuple[str, bytes]:
         """See ``spi.Dialect``."""
-        return _openai.error_body(status, code, message)
+        return error_body(status, code, message)
 
     def error_event(self, code: str, message: str) -> bytes:
         """See ``spi.Dialect``."""
-        return _openai.error_event(code, message)
+        return error_event(code, message)
 
 
 def _read_messages(text: str, places: Sequence[Value]) -> list[Message] | None:

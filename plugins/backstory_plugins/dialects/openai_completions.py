@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from backstory.jsonbody import NotJson, Value, decode, read_object, walk_array, walk_object
 from backstory.model import Answer, Marker, Prompt, Reply, Verdict
 from backstory.spi import Dialect
-from backstory_plugins.dialects import _openai
 from backstory_plugins.dialects._chunks import read_chunks
 from backstory_plugins.dialects._completion import counted
+from backstory_plugins.dialects._openai import DONE, EVENT_STREAM, error_body, error_event
 from backstory_plugins.dialects._raw_text import (
     Fields,
     RawText,
@@ -51,12 +51,12 @@ class OpenAICompletions(RawText):
 
     def end_marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect``."""
-        return _openai.DONE if media_type == _openai.EVENT_STREAM else None
+        return DONE if media_type == EVENT_STREAM else None
 
     def read_reply(self, prompt: Prompt, answer: Answer) -> Reply:
         """See ``spi.Dialect``."""
         try:
-            if answer.media_type == _openai.EVENT_STREAM:
+            if answer.media_type == EVENT_STREAM:
                 return self._read_stream(answer)
             return self._read_object(answer)
         except (NotJson, RecursionError):
@@ -88,11 +88,11 @@ class OpenAICompletions(RawText):
 
     def error_body(self, status: int, code: str, message: str) -> tuple[str, bytes]:
         """See ``spi.Dialect``."""
-        return _openai.error_body(status, code, message)
+        return error_body(status, code, message)
 
     def error_event(self, code: str, message: str) -> bytes:
         """See ``spi.Dialect``."""
-        return _openai.error_event(code, message)
+        return error_event(code, message)
 
 
 def _string(text: str, fields: Fields) -> Value | None:
