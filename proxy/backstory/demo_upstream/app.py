@@ -4,11 +4,20 @@ import argparse
 import asyncio
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
-from backstory.demo_upstream import falcon, openai_chat
+from backstory.demo_upstream import (
+    falcon,
+    llamacpp,
+    ollama_generate,
+    openai_chat,
+    openai_completions,
+    tgi,
+)
+from backstory.demo_upstream.raw_prompt import JSON, Fields, Spoken
 from backstory.jsonbody import NotJson, dump, read_object
 from backstory.problems import split_address
 
@@ -17,7 +26,9 @@ TOKEN_SECONDS = web.AppKey("token_seconds", float)
 
 _LARGEST_BODY_BYTES = 64 * 1024 * 1024
 _WHAT_IT_SPEAKS = (
-    "POST /conversation/{model}, POST /inference/{model}, POST …/chat/completions, GET …/models"
+    "POST /conversation/{model}, POST /inference/{model}, POST …/chat/completions,"
+    " POST …/completions, POST /api/generate, POST /generate, POST /generate_stream,"
+    " POST /completion, GET …/models"
 )
 
 
@@ -28,6 +39,11 @@ def create_demo_app(*, token_seconds: float = 0.02) -> web.Application:
     app.router.add_post("/conversation/{model}", _falcon)
     app.router.add_post("/inference/{model}", _falcon)
     app.router.add_post("/{prefix:(?:.*/)?}chat/completions", _openai_chat)
+    app.router.add_post("/{prefix:(?:.*/)?}completions", _raw(openai_completions.speak))
+    app.router.add_post("/api/generate", _raw(ollama_generate.speak))
+    app.router.add_post("/generate", _raw(tgi.speak))
+    app.router.add_post("/generate_stream", _raw(tgi.speak_in_events))
+    app.router.add_post("/completion", _raw(llamacpp.speak))
     app.router.add_get("/{prefix:(?:.*/)?}models", _models)
     app.router.add_route("*", "/{path:.*}", _unknown)
     return app
@@ -53,6 +69,19 @@ async def _openai_chat(request: web.Request) -> web.StreamResponse:
     options = fields.get("stream_options")
     usage = isinstance(options, dict) and options.get("include_usage") is True
     return await _stream(request, "text/event-stream", completion.events(include_usage=usage))
+
+
+def _raw(speak: Callable[[Fields], Spoken]) -> Handler:
+    """The handler of an API that takes a raw prompt."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        spoken = speak(await _read(request) or {})
+        if spoken.content_type != JSON:
+            return await _stream(request, spoken.content_type, spoken.pieces)
+        body = b"".join(spoken.pieces)
+        return web.Response(status=spoken.status, body=body, content_type=JSON)
+
+    return handler
 
 
 async def _models(_: web.Request) -> web.StreamResponse:

@@ -98,7 +98,7 @@ async def test_chat_refuses_other_bodies_in_the_api_s_shape(
     ("method", "path"),
     [
         ("GET", "/"),
-        ("POST", "/v1/xchat/completions"),
+        ("POST", "/v1/chat/xcompletions"),
         ("GET", "/conversation/x"),
         ("PUT", "/models"),
     ],
