@@ -107,3 +107,15 @@ def test_the_example_works_as_it_stands(tmp_path: Path) -> None:
     assert set(load_dialects(row.dialect for row in config.routes)) == {"falcon", "openai.chat"}
     used = {key for row in config.routes for key, value in dataclasses.asdict(row).items() if value}
     assert used == {field.name for field in dataclasses.fields(RouteSettings)}
+
+
+def test_the_rows_on_the_page_of_dialects_work_as_they_stand(tmp_path: Path) -> None:
+    page = (ROOT / "docs/dialects.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert examples
+    for example in examples:
+        file = tmp_path / "backstory.toml"
+        file.write_text(example)
+        config = load({"upstream": "http://localhost:8000", "auth": "off"}, {}, file=str(file))
+        assert config.routes
+        assert load_dialects(row.dialect for row in config.routes)

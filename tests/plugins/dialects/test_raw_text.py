@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.plugins.dialects.raw_texts import prompt_of, said
+from tests.plugins.dialects.raw_texts import Recorded, prompt_of, said
 
 from backstory.history import repaired
 from backstory.jsonbody import NotJson, dump
-from backstory.model import Message, Role
+from backstory.model import Answer, Message, Role
 from backstory.spi import Dialect
+from backstory.tee import Tee
 from backstory_plugins.dialects._chat import read_message
 from backstory_plugins.dialects._raw_text import first_object
 from backstory_plugins.dialects.falcon import Falcon
@@ -140,3 +141,86 @@ def test_the_first_object_of_an_answer(body: bytes, value: object) -> None:
 def test_an_answer_without_an_object(body: bytes) -> None:
     with pytest.raises(NotJson):
         first_object(body)
+
+
+STREAMS = {
+    "reply.sse": (OpenAICompletions(), Tgi(), LlamaCppCompletion()),
+    "reply.ndjson": (OllamaGenerate(),),
+}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "name"),
+    [pytest.param(each, name, id=each.name) for name, all_ in STREAMS.items() for each in all_],
+)
+def test_wherever_a_stream_is_split_its_end_waits_and_its_reply_is_the_same(
+    dialect: Dialect, name: str
+) -> None:
+    answer = Recorded(dialect.name).answer(name)
+    marker = dialect.end_marker(answer.media_type)
+    assert marker is not None
+    ends = min(at for s in marker.spellings if (at := answer.body.find(s)) >= 0)
+    prompt = prompt_of(dialect, Recorded(dialect.name).body("request.json"))
+    whole = dialect.read_reply(prompt, answer)
+    for at in range(len(answer.body) + 1):
+        tee = Tee(1 << 20, dialect.end_marker)
+        tee.begin(200, answer.media_type, (), None)
+        free = tee.feed(answer.body[:at]) + tee.feed(answer.body[at:])
+        assert free == answer.body[:ends]
+        assert free + tee.release() == answer.body
+        again = answer._replace(body=tee.body())
+        assert dialect.read_reply(prompt, again) == whole
+
+
+KEYS = ["choices", "text", "finish_reason", "index", "usage", "prompt_tokens", "error"]
+KEYS += ["generated_text", "details", "input_length", "content", "stop", "stop_type", "truncated"]
+KEYS += ["stopped_eos", "stopped_limit", "tokens_evaluated", "response", "done", "done_reason"]
+KEYS += ["eval_count", "prompt_eval_count"]
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-2, 3),
+    st.floats(),
+    st.sampled_from(["", "4", "stop", "length", "eos", "limit", "eos_token", "load", "\ud800"]),
+)
+OBJECTS = st.dictionaries(
+    st.sampled_from(KEYS),
+    st.recursive(
+        LEAVES,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=3),
+            st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+        ),
+        max_leaves=8,
+    ),
+    max_size=7,
+)
+
+
+@pytest.mark.parametrize("field", FIELDS[1:])
+@given(pieces=st.lists(OBJECTS, max_size=4), proved=st.booleans())
+def test_any_json_has_a_verdict(field: str, pieces: list[object], proved: bool) -> None:
+    dialect = DIALECTS[field]
+    prompt = prompt_of(dialect, dump({field.strip(): "2+2?"}))
+    bodies = [("application/json", json.dumps(piece)) for piece in (pieces, *pieces)]
+    bodies.append(("text/event-stream", "".join(f"data: {json.dumps(p)}\n\n" for p in pieces)))
+    bodies.append(("application/x-ndjson", "".join(f"{json.dumps(p)}\n" for p in pieces)))
+    for media_type, body in bodies:
+        reply = dialect.read_reply(prompt, Answer(200, media_type, body.encode(), proved))
+        assert bool(reply.messages) == reply.verdict.kept
+        for stored in reply.messages:
+            assert said([stored])[0][1].strip()
+            assert told("text", [stored], "x").startswith("AI: ")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@given(fields=st.dictionaries(st.sampled_from([*KEYS, "parameters", "options", "suffix"]), LEAVES))
+def test_whatever_stands_beside_the_prompt_it_is_read_or_not(
+    field: str, fields: dict[str, object]
+) -> None:
+    dialect, key = DIALECTS[field], field.strip()
+    prompt = dialect.read_prompt(dump({**fields, key: "x"}))
+    if prompt is not None:
+        told = json.loads(dialect.inject(prompt, (), ()))
+        assert told.pop(key) == "Human: x\nAI: "
+        assert repr(told) == repr({k: v for k, v in fields.items() if k != key})
