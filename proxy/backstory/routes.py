@@ -13,6 +13,9 @@ BUILT_IN = (
     RouteSettings(match="/conversation/{model}", dialect="falcon"),
     RouteSettings(match="/inference/{model}", dialect="falcon", memory="named"),
     RouteSettings(match="**/chat/completions", dialect="openai.chat"),
+    RouteSettings(match="/api/chat", dialect="ollama.chat"),
+    RouteSettings(match="**/models/{model}:generateContent", dialect="gemini"),
+    RouteSettings(match="**/models/{model}:streamGenerateContent", dialect="gemini"),
 )
 """Behind the configured rows. Raw-prompt routes act only when the request names its conversation."""
 

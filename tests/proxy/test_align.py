@@ -18,16 +18,20 @@ from backstory.settings import MemorySettings
 from backstory.spi import Dialect
 from backstory.turns import Grower
 from backstory_plugins.dialects.falcon import Falcon
+from backstory_plugins.dialects.ollama_chat import OllamaChat
 from backstory_plugins.dialects.openai_chat import OpenAIChat
 from backstory_plugins.stores.memory import MemoryStore
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "alignment_vectors.json").read_bytes())
-DIALECTS: dict[str, Dialect] = {"openai.chat": OpenAIChat(), "falcon": Falcon()}
+DIALECTS: dict[str, Dialect] = {
+    "openai.chat": OpenAIChat(),
+    "falcon": Falcon(),
+    "ollama.chat": OllamaChat(),
+}
 NOT_BUILT_YET = {
     "T20": "anthropic",
     "X01": "anthropic",
     "X03": "anthropic",
-    "X05": "ollama.chat",
     "X06": "openai.responses",
     "X08": "openai.responses",
 }
@@ -108,7 +112,7 @@ async def store_before(memory: Memory, dialect: Dialect, stored: dict[str, Any])
     conversation = Conversation(id="c", key=KEY, mode=stored.get("mode", "auto"), pinned=pinned)
     for at, branch in enumerate(branches):
         grower = Grower(None, key=KEY, dialect=dialect.name, now=1.0)
-        grower.adopt(keyed(messages_of(branch), KEY))
+        grower.adopt(keyed(messages_of(branch, dialect), KEY))
         conversation = Conversation(
             **{
                 **{name: getattr(conversation, name) for name in conversation.__slots__},
@@ -122,11 +126,10 @@ async def store_before(memory: Memory, dialect: Dialect, stored: dict[str, Any])
         await memory.store.commit(OWNER, conversation, grower.turns)
 
 
-def messages_of(branch: list[dict[str, Any]]) -> tuple[Message, ...]:
+def messages_of(branch: list[dict[str, Any]], dialect: Dialect) -> tuple[Message, ...]:
     question = {"role": "user", "content": "?"}
-    prompt = DIALECTS["openai.chat"].read_prompt(
-        json.dumps({"messages": [*branch, question]}).encode()
-    )
+    reader = DIALECTS["openai.chat"] if dialect.name == "falcon" else dialect
+    prompt = reader.read_prompt(json.dumps({"messages": [*branch, question]}).encode())
     assert prompt is not None
     return prompt.claimed
 
@@ -141,6 +144,9 @@ async def reply(memory: Memory, recalled: Recalled, vector: dict[str, Any]) -> N
         return
     else:
         answer = answer_of(vector["reply"], complete=vector.get("reply_complete", True))
+        if vector["dialect"] == "ollama.chat":
+            whole = {"message": vector["reply"], "done": True, "done_reason": "stop"}
+            answer = answer._replace(body=json.dumps(whole).encode())
     read = recalled.dialect.read_reply(recalled.prompt, answer)
     if read.verdict.kept and recalled.plan.stores:
         assert await memory.commit(recalled, read) is None

@@ -9,7 +9,7 @@ from backstory.registry import load_dialects
 from backstory.routes import BUILT_IN, RouteTable
 from backstory.settings import RouteSettings
 
-DIALECTS = load_dialects(("falcon", "openai.chat"))
+DIALECTS = load_dialects({row.dialect for row in BUILT_IN})
 
 
 def table(*rows: RouteSettings) -> RouteTable:
@@ -31,6 +31,14 @@ def row(match: str, **more: object) -> RouteSettings:
         ("/v1/chat/completions", "openai.chat", "always"),
         ("/openai/deployments/gpt/chat/completions?api-version=1", "openai.chat", "always"),
         ("//chat/completions", "openai.chat", "always"),
+        ("/api/chat", "ollama.chat", "always"),
+        ("/v1beta/models/gemini-3-pro:generateContent", "gemini", "always"),
+        ("/v1beta/models/gemini-3-pro:streamGenerateContent?alt=sse&key=k", "gemini", "always"),
+        (
+            "/v1/projects/p/locations/l/publishers/google/models/m:generateContent",
+            "gemini",
+            "always",
+        ),
     ],
 )
 def test_the_built_in_rows(target: str, dialect: str, memory: str) -> None:
@@ -60,6 +68,13 @@ def test_the_built_in_rows(target: str, dialect: str, memory: str) -> None:
         "/v1/models?a=/chat/completions",
         "chat/completions",
         "/v1/chat/completions\n",
+        "/x/api/chat",
+        "/api/chat/",
+        "/v1beta/models/m:countTokens",
+        "/v1beta/models/m%3AgenerateContent",
+        "/v1beta/models/m:generateContent/",
+        "/v1beta/models/m:xgenerateContent",
+        "/v1beta/models/:generateContent",
     ],
 )
 def test_what_no_row_names_is_passed_through(target: str) -> None:

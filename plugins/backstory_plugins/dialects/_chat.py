@@ -22,7 +22,7 @@ _ROLES: dict[str, Role] = {
     "function": "tool",
 }
 _TEXT_PARTS = ("text", "input_text", "output_text")
-_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 _WITH_CALLS = ("tool_calls", "function_call", *_REASONING)
 
 # dialects.md C.4: base64 says nothing about the tokens of what it spells.

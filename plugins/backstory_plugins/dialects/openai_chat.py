@@ -6,7 +6,7 @@ JSON object, or an event stream of its pieces.
 
 from collections.abc import Sequence
 
-from backstory.jsonbody import NotJson, Value, decode, dump, walk_array, walk_object
+from backstory.jsonbody import NotJson, decode, dump, walk_object
 from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import (
@@ -20,6 +20,7 @@ from backstory_plugins.dialects._chat import (
     without_reasoning,
 )
 from backstory_plugins.dialects._completion import read_completion, read_stream
+from backstory_plugins.dialects._listed import put_in, read_list
 from backstory_plugins.dialects._overflow import overflow
 
 _EVENT_STREAM = "text/event-stream"
@@ -45,28 +46,21 @@ class OpenAIChat:
         try:
             text = decode(body)
             fields = walk_object(text)
-            lists = fields.get("messages", ())
-            if len(lists) != 1:
-                return None
-            places = walk_array(text, lists[0].start)
-            messages = _read_messages(text, places)
+            listed = read_list(text, fields, "messages", read_message)
         except NotJson:
             return None
-        if messages is None:
+        if listed is None:
             return None
-        pinned = _leading_system(messages)
-        follow = len(messages) - pinned
-        at = places[pinned].start if follow else lists[0].end - 1
-        claimed, new = split(messages[pinned:])
+        claimed, new = split(listed.messages[listed.pinned :])
         limits = fields.get("max_tokens", []) + fields.get("max_completion_tokens", [])
         most = [limit.value for limit in limits]
         model = fields["model"][-1].value if "model" in fields else ""
         return Prompt(
             body,
-            tuple(messages[:pinned]),
+            listed.messages[: listed.pinned],
             claimed,
             new,
-            insert_at=(len(text[:at].encode()), follow),
+            insert_at=listed.insert_at,
             prefill=bool(new) and new[-1].role == "assistant",
             auxiliary=asks_one_token(most),
             model=model if isinstance(model, str) else "",
@@ -76,15 +70,8 @@ class OpenAIChat:
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:
         """See ``spi.Dialect``."""
-        told = b", ".join([*pinned, *(message.raw for message in history)])
-        if not told:
-            return prompt.body
-        at, follow = prompt.insert_at
-        if follow:
-            told += b", "
-        elif prompt.pinned:
-            told = b", " + told
-        return prompt.body[:at] + told + prompt.body[at:]
+        said = [*pinned, *(message.raw for message in history)]
+        return put_in(prompt.body, prompt.insert_at, said, preceded=bool(prompt.pinned))
 
     def told(self, message: Message) -> Message | None:
         """See ``spi.Dialect``."""
@@ -126,21 +113,6 @@ class OpenAIChat:
 
 def _error(kind: str, code: str, message: str) -> bytes:
     return dump({"error": {"message": message, "type": kind, "param": None, "code": code}})
-
-
-def _read_messages(text: str, places: Sequence[Value]) -> list[Message] | None:
-    messages = []
-    for value, start, end in places:
-        message = read_message(value, text[start:end].encode())
-        if message is None:
-            return None
-        messages.append(message)
-    return messages
-
-
-def _leading_system(messages: Sequence[Message]) -> int:
-    others = (at for at, message in enumerate(messages) if message.role != "system")
-    return next(others, len(messages))
 
 
 _: type[Dialect] = OpenAIChat
