@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from backstory.demo_upstream import falcon, openai_chat
+from backstory.demo_upstream import falcon, gemini, ollama, openai_chat
+from backstory.demo_upstream.openai_completion import Completion
 from backstory.jsonbody import NotJson, dump, read_object
 from backstory.problems import split_address
 
@@ -17,7 +18,8 @@ TOKEN_SECONDS = web.AppKey("token_seconds", float)
 
 _LARGEST_BODY_BYTES = 64 * 1024 * 1024
 _WHAT_IT_SPEAKS = (
-    "POST /conversation/{model}, POST /inference/{model}, POST …/chat/completions, GET …/models"
+    "POST /conversation/{model}, POST /inference/{model}, POST …/chat/completions, POST /api/chat,"
+    " POST …/models/{model}:generateContent, …:streamGenerateContent, GET …/models"
 )
 
 
@@ -28,6 +30,9 @@ def create_demo_app(*, token_seconds: float = 0.02) -> web.Application:
     app.router.add_post("/conversation/{model}", _falcon)
     app.router.add_post("/inference/{model}", _falcon)
     app.router.add_post("/{prefix:(?:.*/)?}chat/completions", _openai_chat)
+    app.router.add_post("/api/chat", _ollama_chat)
+    app.router.add_post("/{prefix:(?:.*/)?}models/{model}:generateContent", _gemini)
+    app.router.add_post("/{prefix:(?:.*/)?}models/{model}:streamGenerateContent", _gemini_stream)
     app.router.add_get("/{prefix:(?:.*/)?}models", _models)
     app.router.add_route("*", "/{path:.*}", _unknown)
     return app
@@ -53,6 +58,43 @@ async def _openai_chat(request: web.Request) -> web.StreamResponse:
     options = fields.get("stream_options")
     usage = isinstance(options, dict) and options.get("include_usage") is True
     return await _stream(request, "text/event-stream", completion.events(include_usage=usage))
+
+
+async def _ollama_chat(request: web.Request) -> web.StreamResponse:
+    fields = await _read(request)
+    completion = None if fields is None else ollama.complete(fields)
+    if fields is None or completion is None:
+        refusal = ollama.error("'messages' must be a list of messages")
+        return web.Response(status=400, body=refusal, content_type="application/json")
+    if fields.get("stream") is False:
+        return web.Response(body=ollama.whole(completion), content_type="application/json")
+    return await _stream(request, "application/x-ndjson", ollama.lines(completion))
+
+
+async def _gemini(request: web.Request) -> web.StreamResponse:
+    completion = await _gemini_completion(request)
+    if completion is None:
+        return _gemini_refusal()
+    return web.Response(body=gemini.whole(completion), content_type="application/json")
+
+
+async def _gemini_stream(request: web.Request) -> web.StreamResponse:
+    completion = await _gemini_completion(request)
+    if completion is None:
+        return _gemini_refusal()
+    if request.query.get("alt") == "sse":
+        return await _stream(request, "text/event-stream", gemini.events(completion))
+    return await _stream(request, "application/json", gemini.array(completion))
+
+
+async def _gemini_completion(request: web.Request) -> Completion | None:
+    fields = await _read(request)
+    return None if fields is None else gemini.complete(request.match_info["model"], fields)
+
+
+def _gemini_refusal() -> web.Response:
+    refusal = gemini.error("contents must be a list of contents")
+    return web.Response(status=400, body=refusal, content_type="application/json")
 
 
 async def _models(_: web.Request) -> web.StreamResponse:

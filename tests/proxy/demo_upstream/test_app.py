@@ -127,6 +127,46 @@ async def test_an_event_is_a_chunk_of_its_own(url: str, client: aiohttp.ClientSe
     assert all(event.startswith(b"data: ") and event.endswith(b"\n\n") for event in events)
 
 
+@pytest.mark.parametrize("body", [b"{", b"[]", b"{}", b"\xff"])
+@pytest.mark.parametrize(
+    "path", ["/api/chat", "/v1beta/models/m:generateContent", "/models/m:streamGenerateContent"]
+)
+async def test_ollama_and_gemini_refuse_other_bodies_in_their_shapes(
+    url: str, client: aiohttp.ClientSession, path: str, body: bytes
+) -> None:
+    async with client.post(url + path, data=body) as answer:
+        assert answer.status == 400
+        error = (await answer.json())["error"]
+    assert isinstance(error, str) is (path == "/api/chat")
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "media_type", "pieces"),
+    [
+        ("/api/chat", {}, "application/x-ndjson", 3),
+        ("/api/chat", {"stream": False}, "application/json", 0),
+        ("/v1beta/models/m:generateContent", {}, "application/json", 0),
+        ("/v1beta/models/m:streamGenerateContent", {}, "application/json", 3),
+        ("/v1beta/models/m:streamGenerateContent?alt=sse", {}, "text/event-stream", 2),
+    ],
+)
+async def test_ollama_and_gemini_stream_as_they_are_asked(
+    url: str,
+    client: aiohttp.ClientSession,
+    path: str,
+    more: dict[str, object],
+    media_type: str,
+    pieces: int,
+) -> None:
+    said = {"role": "user", "content": "My name is Ada", "parts": [{"text": "My name is Ada"}]}
+    async with client.post(url + path, json={"messages": [said], "contents": [said]} | more) as got:
+        assert (got.status, got.content_type) == (200, media_type)
+        if pieces:
+            assert len(await chunks(got)) == pieces
+        else:
+            assert got.content_length == len(await got.read())
+
+
 async def test_the_official_client_understands_every_answer(url: str) -> None:
     async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as openai:
         [model] = (await openai.models.list()).data
