@@ -5,7 +5,8 @@ chat form, which the other dialects can pin too.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from backstory.fingerprint import estimate_tokens, fingerprints
 from backstory.jsonbody import NotJson, dump
@@ -19,6 +20,7 @@ from backstory_plugins.dialects._gemini_parts import (
     calls_in,
     is_signed,
     is_thought,
+    joined,
     media_in,
     parts_of,
     replaced,
@@ -82,6 +84,28 @@ def _noted(role: Role, value: Mapping[str, object], parts: Sequence[Part], raw: 
         tokens=sum(worth for _, worth in media) + estimate_tokens(max(size, 0)),
         form=FORM,
     )
+
+
+def runs_joined(messages: Iterable[Message]) -> Iterator[Message]:
+    """``messages``, those of the model that follow each other as the one that they were.
+
+    Google's SDK keeps each piece of a streamed reply as a content of its own.
+    """
+    for by_model, run in groupby(messages, lambda message: message.role == "assistant"):
+        contents = list(run)
+        if not by_model or len(contents) == 1:
+            yield from contents
+            continue
+        parts = [part for content in contents for part in spelled_parts(content.raw.decode())]
+        raw = model_content(parts)
+        whole = read_message(json.loads(raw), raw)
+        assert whole is not None
+        yield whole
+
+
+def model_content(parts: Iterable[Spelled]) -> bytes:
+    """A content of the model, each part as it was spelled but for text that runs on."""
+    return ('{"role":"model","parts":[' + ",".join(joined(parts)) + "]}").encode()
 
 
 def system_message(value: object) -> Message | None:

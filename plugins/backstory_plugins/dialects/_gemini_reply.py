@@ -8,11 +8,10 @@ from typing import NamedTuple
 from backstory.jsonbody import NotJson, Value, decode, walk_array, walk_object
 from backstory.model import Answer, Prompt, Reply, Verdict
 from backstory_plugins.dialects._completion import counted, is_sound
-from backstory_plugins.dialects._gemini import read_message
+from backstory_plugins.dialects._gemini import model_content, read_message
 from backstory_plugins.dialects._gemini_parts import (
     Spelled,
     calls_in,
-    joined,
     shows,
     spelled_parts,
 )
@@ -128,7 +127,7 @@ def _reply(prompt: Prompt, said: Sequence[_Said]) -> Reply:
     parts = [part for each in said for part in each.parts]
     if prompt.prefill:
         parts = spelled_parts(prompt.new[-1].raw.decode()) + parts
-    raw = ('{"role":"model","parts":[' + ",".join(joined(parts)) + "]}").encode()
+    raw = model_content(parts)
     if len(said) == 1 and not prompt.prefill and _is_told_by(said[0].content):
         raw = said[0].content.encode()
     stored = read_message(json.loads(raw), raw)

@@ -14,6 +14,7 @@ from backstory_plugins.dialects._chat import asks_one_token, longest_reply, sche
 from backstory_plugins.dialects._gemini import (
     FORM,
     read_message,
+    runs_joined,
     system_instruction,
     system_message,
     told,
@@ -57,13 +58,14 @@ class Gemini:
             text = decode(body)
             fields = walk_object(text)
             listed = read_list(text, fields, "contents", read_message)
+            systems = _values(fields, _SYSTEM)
+            if listed is None or len(systems) > 1:
+                return None
+            messages = tuple(runs_joined(listed.messages))
         except NotJson:
             return None
-        systems = _values(fields, _SYSTEM)
-        if listed is None or len(systems) > 1:
-            return None
         system = system_message(systems[0]) if systems else None
-        claimed, new = split(listed.messages)
+        claimed, new = split(messages)
         configs = _values(fields, ("generationConfig", "generation_config"))
         most = [
             get(config, "maxOutputTokens", "max_output_tokens")

@@ -96,7 +96,8 @@ def _declared(tools: object) -> Iterator[_Fields]:
         declared = _get(_object(tool), "functionDeclarations", "function_declarations")
         for function in declared if isinstance(declared, list) else []:
             fields = _object(function)
-            schema = _object(fields.get("parameters"))
+            plain = _get(fields, "parametersJsonSchema", "parameters_json_schema")
+            schema = _object(plain or fields.get("parameters"))
             properties = {
                 name: _object(detail) | {"type": str(_object(detail).get("type")).lower()}
                 for name, detail in _object(schema.get("properties")).items()

@@ -248,6 +248,20 @@ def test_results_are_paired_by_id_else_by_name_and_position(
     assert (set(answered.answers) <= set(asked.calls)) is pairs
 
 
+def test_pieces_that_the_client_keeps_apart_are_the_reply_that_they_were() -> None:
+    """Google's SDK claims each event of a stream as a content; it is forwarded so, and known."""
+    answer = recorded("reply.sse")
+    events = [json.loads(line[6:]) for line in answer.body.splitlines() if line]
+    pieces = [event["candidates"][0]["content"] for event in events]
+    question = {"role": "user", "parts": [{"text": "u"}]}
+    body = json.dumps({"contents": [question, *pieces, question]}).encode()
+    read = prompt_of(body)
+    (stored,) = GEMINI.read_reply(prompt(), answer).messages
+    assert read.claimed == (read.new[0], stored)
+    told = json.loads(GEMINI.inject(read, (), HELLO))["contents"]
+    assert told[2:] == [question, *pieces, question]
+
+
 def test_what_is_nested_too_deep_is_no_json_of_ours() -> None:
     deep: object = 1
     for _ in range(5000):

@@ -90,6 +90,20 @@ def test_a_function_is_called_and_its_result_told() -> None:
         assert answer.said.text == f"The tool says: {told}"
 
 
+@pytest.mark.parametrize("key", ["parametersJsonSchema", "parameters_json_schema"])
+def test_a_function_may_be_declared_in_json_schema_as_googles_sdk_does(key: str) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+    }
+    called = answer_to(
+        user("What is the weather in Oslo?"),
+        tools=[{"functionDeclarations": [{"name": "get_weather", key: schema}]}],
+    )
+    assert json.loads(called.said.text) == {"city": "Oslo"}
+
+
 @pytest.mark.parametrize("contents", [None, [], {"parts": []}, "hello", ["hello"], [{"role": 1}]])
 def test_what_is_no_list_of_contents_is_refused(contents: object) -> None:
     assert complete("m", {"contents": contents}) is None
