@@ -67,6 +67,16 @@ async def test_three_turns_are_one_conversation(
         assert await say(who, "How many messages do you see?", stream=stream) == "I see 5 messages."
 
 
+async def test_the_conversation_may_stand_in_the_address(
+    demo: str, start_proxy: StartProxy
+) -> None:
+    proxy = await start_proxy(demo)
+    headers = {"Authorization": f"Bearer {token()}"}
+    async with ollama.AsyncClient(host=f"{proxy.url}/-/c/trip", headers=headers) as who:
+        assert await say(who, "Repeat the number '94572'.", stream=True) == "94572"
+        assert await say(who, "What number did you repeat?", stream=True) == "The number is 94572."
+
+
 @pytest.mark.parametrize("resend", [False, True], ids=["only the result", "the loop's messages"])
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_tool_loop_without_ids_is_part_of_the_conversation(
