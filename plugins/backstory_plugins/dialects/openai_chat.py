@@ -6,7 +6,7 @@ JSON object, or an event stream of its pieces.
 
 from collections.abc import Sequence
 
-from backstory.jsonbody import NotJson, Value, decode, dump, walk_array, walk_object
+from backstory.jsonbody import NotJson, Value, decode, walk_array, walk_object
 from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import (
@@ -20,18 +20,8 @@ from backstory_plugins.dialects._chat import (
     without_reasoning,
 )
 from backstory_plugins.dialects._completion import read_completion, read_stream
+from backstory_plugins.dialects._openai import DONE, EVENT_STREAM, error_body, error_event
 from backstory_plugins.dialects._overflow import overflow
-
-_EVENT_STREAM = "text/event-stream"
-_DONE = Marker((b"data: [DONE]", b"data:[DONE]"), line_start=True)
-
-_ERROR_TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
-    409: "conflict_error",
-    429: "rate_limit_error",
-    **dict.fromkeys((400, 404, 405, 412, 413, 422), "invalid_request_error"),
-}
 
 
 class OpenAIChat:
@@ -100,12 +90,12 @@ class OpenAIChat:
 
     def end_marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect``."""
-        return _DONE if media_type == _EVENT_STREAM else None
+        return DONE if media_type == EVENT_STREAM else None
 
     def read_reply(self, prompt: Prompt, answer: Answer) -> Reply:
         """See ``spi.Dialect``."""
         try:
-            if answer.media_type == _EVENT_STREAM:
+            if answer.media_type == EVENT_STREAM:
                 return read_stream(prompt, answer)
             return read_completion(prompt, answer)
         except (NotJson, RecursionError):  # it could be parsed, but not be compared or written
@@ -117,15 +107,11 @@ class OpenAIChat:
 
     def error_body(self, status: int, code: str, message: str) -> tuple[str, bytes]:
         """See ``spi.Dialect``."""
-        return "application/json", _error(_ERROR_TYPES.get(status, "server_error"), code, message)
+        return error_body(status, code, message)
 
     def error_event(self, code: str, message: str) -> bytes:
         """See ``spi.Dialect``."""
-        return b"data: " + _error("server_error", code, message) + b"\n\n"
-
-
-def _error(kind: str, code: str, message: str) -> bytes:
-    return dump({"error": {"message": message, "type": kind, "param": None, "code": code}})
+        return error_event(code, message)
 
 
 def _read_messages(text: str, places: Sequence[Value]) -> list[Message] | None:
