@@ -208,6 +208,8 @@ class Prompt:
     """Estimate of what fills the context besides messages: tool schemas, top-level instructions."""
     follows: str = ""
     """The upstream's name of the reply that this continues (``previous_response_id``)."""
+    conversation: str = ""
+    """The conversation that the body itself names (``conversation`` in Responses)."""
     stores: bool = True
     """Whether the client lets the turn be kept (``store`` in Responses)."""
 

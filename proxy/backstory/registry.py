@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterable
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from backstory.errors import ConfigError
@@ -33,17 +33,26 @@ def load_dialects(names: Iterable[str]) -> dict[str, Dialect]:
 def _dialect(name: str) -> Dialect:
     bare, _, query = name.partition("?")
     factory = _load("backstory.dialects", bare)
-    switches = inspect.signature(factory).parameters
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    for option, value in options.items():
-        if option not in switches or value not in _SWITCH:
-            known = ", ".join(switches) or "none"
-            problem = (
-                f"dialect: {bare} has no option {option}={value}; it has {known}, true or false"
-            )
+    known = _options(factory)
+    given: dict[str, bool | str] = {}
+    for option, value in parse_qsl(query, keep_blank_values=True):
+        if value not in known.get(option, ()):
+            there = ", ".join(f"{each}={'|'.join(values)}" for each, values in known.items())
+            problem = f"dialect: {bare} has no option {option}={value}; it has {there or 'none'}"
             raise ConfigError([problem])
-    dialect: Dialect = factory(**{option: _SWITCH[value] for option, value in options.items()})
+        given[option] = _SWITCH.get(value, value)
+    dialect: Dialect = factory(**given)
     return dialect
+
+
+def _options(factory: Any) -> dict[str, tuple[str, ...]]:
+    """The values that each option may have: those of its ``Literal``, or a switch's."""
+    return {
+        name: get_args(parameter.annotation)
+        if get_origin(parameter.annotation) is Literal
+        else tuple(_SWITCH)
+        for name, parameter in inspect.signature(factory, eval_str=True).parameters.items()
+    }
 
 
 def load_store(url: str) -> Store:

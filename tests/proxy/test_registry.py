@@ -51,13 +51,21 @@ def test_a_dialect_takes_options() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["falcon?self=true", "falcon?require_end_marker=1", "openai.chat?strict=true"]
+    ("name", "said"),
+    [
+        ("falcon?self=true", "require_end_marker=true|false"),
+        ("falcon?require_end_marker=1", "require_end_marker=true|false"),
+        ("openai.chat?strict=true", "it has none"),
+        ("openai.responses?state=true", "it has state=proxy|upstream"),
+        ("openai.responses?state=", "it has state=proxy|upstream"),
+    ],
 )
-def test_an_option_that_a_dialect_does_not_have_is_said(name: str) -> None:
+def test_an_option_that_a_dialect_does_not_have_is_said(name: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_dialects([name])
     (problem,) = caught.value.problems
     assert problem.startswith(f"dialect: {name.partition('?')[0]} has no option ")
+    assert said in problem
 
 
 def test_a_store_is_chosen_by_the_scheme() -> None:

@@ -9,7 +9,7 @@ from backstory.registry import load_dialects
 from backstory.routes import BUILT_IN, RouteTable
 from backstory.settings import RouteSettings
 
-DIALECTS = load_dialects(("falcon", "openai.chat"))
+DIALECTS = load_dialects(row.dialect for row in BUILT_IN)
 
 
 def table(*rows: RouteSettings) -> RouteTable:
@@ -31,6 +31,8 @@ def row(match: str, **more: object) -> RouteSettings:
         ("/v1/chat/completions", "openai.chat", "always"),
         ("/openai/deployments/gpt/chat/completions?api-version=1", "openai.chat", "always"),
         ("//chat/completions", "openai.chat", "always"),
+        ("/v1/responses", "openai.responses", "always"),
+        ("/openai/responses?api-version=preview", "openai.responses", "always"),
     ],
 )
 def test_the_built_in_rows(target: str, dialect: str, memory: str) -> None:
@@ -60,6 +62,9 @@ def test_the_built_in_rows(target: str, dialect: str, memory: str) -> None:
         "/v1/models?a=/chat/completions",
         "chat/completions",
         "/v1/chat/completions\n",
+        "/v1/responses/resp_1",
+        "/v1/responses/compact",
+        "/v1/conversations",
     ],
 )
 def test_what_no_row_names_is_passed_through(target: str) -> None:
