@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, BadRequestError
 
 from backstory.demo_upstream import create_demo_app, main
 
@@ -161,6 +161,35 @@ async def test_the_official_client_understands_every_answer(url: str) -> None:
     assert final.choices[0].finish_reason == "tool_calls"
     [call] = final.choices[0].message.tool_calls or []
     assert json.loads(call.function.arguments) == {"city": "Oslo"}
+
+
+async def test_the_official_client_understands_every_response(url: str) -> None:
+    async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as openai:
+        whole = await openai.responses.create(model="m", input="My name is Ada. Who am I?")
+        assert (whole.output_text, whole.status) == ("Your name is Ada.", "completed")
+        async with openai.responses.stream(
+            model="m",
+            input="What is the weather in Oslo?",
+            tools=[
+                {
+                    "type": "function",
+                    "name": "get_weather",
+                    "strict": True,
+                    "parameters": {
+                        "type": "object",
+                        "properties": {"city": {"type": "string"}},
+                        "required": ["city"],
+                    },
+                }
+            ],
+        ) as stream:
+            final = await stream.get_final_response()
+        [call] = final.output
+        assert call.type == "function_call"
+        assert json.loads(call.arguments) == {"city": "Oslo"}
+        with pytest.raises(BadRequestError) as refused:
+            _ = await openai.responses.create(model="m", input="hi", previous_response_id="resp_1")
+        assert refused.value.param == "previous_response_id"
 
 
 async def test_tokens_take_their_time() -> None:
