@@ -21,7 +21,7 @@ from backstory.exchange import of
 from backstory.keys import Ring, read_or_make
 from backstory.manage import PREFIX, Manage
 from backstory.recall import Memory
-from backstory.registry import load_dialects, load_store
+from backstory.registry import dialects_of, load_store
 from backstory.relayed import end_after_chunks, leave_head_alone
 from backstory.routes import BUILT_IN, RouteTable
 from backstory.run_options import check_loop
@@ -79,7 +79,7 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
     for warning in config.warnings():
         log.warning("%s", warning)
     rows = (*config.routes, *BUILT_IN)
-    table = RouteTable(rows, load_dialects(row.dialect for row in rows))
+    table = RouteTable(rows, dialects_of(rows))
     memory = Memory(load_store(config.store), config)
     tasks = Tasks()
     upstreams = _upstreams(config, tasks)

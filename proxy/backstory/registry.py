@@ -1,12 +1,13 @@
 """Plugins by name: found by their entry points, loaded only when the configuration names them."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 from urllib.parse import parse_qsl
 
 from backstory.errors import ConfigError
+from backstory.settings import RouteSettings
 from backstory.spi import Dialect, Store
 
 _SWITCH = {"true": True, "false": False}
@@ -22,12 +23,59 @@ def load_dialects(names: Iterable[str]) -> dict[str, Dialect]:
     problems: list[str] = []
     for name in dict.fromkeys(names):
         try:
-            loaded[name] = _dialect(name)
+            loaded[name] = _described(name, {}) or _dialect(name)
         except ConfigError as exc:
             problems += exc.problems
     if problems:
         raise ConfigError(problems)
     return loaded
+
+
+def dialects_of(rows: Iterable[RouteSettings]) -> dict[str, Dialect]:
+    """The dialects that ``rows`` name, by ``RouteSettings.dialect_key``.
+
+    Raises:
+        ConfigError: with every problem, by the number of the row.
+    """
+    rows = list(rows)
+    if problems := dialect_problems(rows):
+        raise ConfigError(problems)
+    return {row.dialect_key: _dialect_of(row) for row in rows}
+
+
+def dialect_problems(rows: Iterable[RouteSettings]) -> list[str]:
+    """What is wrong with the dialects of ``rows`` and their options, by the number of the row."""
+    found: list[str] = []
+    for number, row in enumerate(rows, 1):
+        if not row.dialect:
+            continue  # missing, which is said already
+        try:
+            _dialect_of(row)
+        except ConfigError as exc:
+            found += [f"route {number} {problem}" for problem in exc.problems]
+    return found
+
+
+def _dialect_of(row: RouteSettings) -> Dialect:
+    return _described(row.dialect, row.options) or load_dialects([row.dialect])[row.dialect]
+
+
+def _described(name: str, options: Mapping[str, object]) -> Dialect | None:
+    """The dialect that the table ``options`` describes; ``None`` for one that takes no table."""
+    bare, _, query = name.partition("?")
+    factory = _load("backstory.dialects", bare)
+    if not hasattr(factory, "from_options"):
+        if options:
+            switches = "behind its name, as in falcon?cut_at_human=true"
+            raise ConfigError([f"options: {bare} takes its options {switches}"])
+        return None
+    if query:
+        raise ConfigError([f"dialect: {bare} takes its options from the table [route.options]"])
+    try:
+        dialect: Dialect = factory.from_options(options)
+    except ConfigError as exc:
+        raise ConfigError([f"options.{problem}" for problem in exc.problems]) from exc
+    return dialect
 
 
 def _dialect(name: str) -> Dialect:

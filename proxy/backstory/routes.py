@@ -41,7 +41,7 @@ class RouteTable:
     """Finds the route of a request by the bytes that are forwarded, never by a decoded form."""
 
     def __init__(self, rows: Sequence[RouteSettings], dialects: dict[str, Dialect]) -> None:
-        """``rows``: tried in order; ``dialects``: by name.
+        """``rows``: tried in order; ``dialects``: by ``RouteSettings.dialect_key``.
 
         Raises:
             ConfigError: with every row that cannot work.
@@ -50,7 +50,10 @@ class RouteTable:
             raise ConfigError(problems)
         self._routes = [
             Route(
-                row, dialects[row.dialect], row_pattern(row), frozenset(map(str.upper, row.methods))
+                row,
+                dialects[row.dialect_key],
+                row_pattern(row),
+                frozenset(map(str.upper, row.methods)),
             )
             for row in rows
         ]

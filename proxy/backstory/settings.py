@@ -1,5 +1,7 @@
 """Every setting: its name, its default, what it means."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -183,3 +185,12 @@ class RouteSettings:
     """Another path than the one asked for; `{name}` is filled in from `match`."""
     memory: Literal["always", "named", "off"] = "always"
     """`named`: only if the request names its conversation."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """What the dialect needs to know: a table, `[route.options]`."""
+
+    @property
+    def dialect_key(self) -> str:
+        """Equal for rows that one dialect serves: its name, and the options if there are any."""
+        if not self.options:
+            return self.dialect
+        return f"{self.dialect} {json.dumps(self.options, sort_keys=True, default=str)}"
