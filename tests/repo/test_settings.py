@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backstory.config import load, settings
-from backstory.registry import load_dialects
+from backstory.registry import dialects_of
 from backstory.serve import read_command_line
 from backstory.settings import RouteSettings
 
@@ -104,6 +104,7 @@ def test_the_example_works_as_it_stands(tmp_path: Path) -> None:
     file.write_text(example)
     config = load({}, {}, file=str(file))
     assert config.warnings() == []
-    assert set(load_dialects(row.dialect for row in config.routes)) == {"falcon", "openai.chat"}
+    names = {dialect.name for dialect in dialects_of(config.routes).values()}
+    assert names == {"declarative", "falcon", "openai.chat"}
     used = {key for row in config.routes for key, value in dataclasses.asdict(row).items() if value}
     assert used == {field.name for field in dataclasses.fields(RouteSettings)}

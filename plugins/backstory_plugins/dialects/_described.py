@@ -92,9 +92,7 @@ def read_description(given: Mapping[str, object]) -> Description:
     prompt_tokens = options.path("prompt_tokens")
     has_replies = "reply" in given or "stream" in given
     table = options.table("stream")
-    stream = (
-        None if table is None else _stream(OptionTable(table, problems, "stream."), finish, error)
-    )
+    stream = None if table is None else _stream(OptionTable(table, problems, "stream."), error)
     if not has_replies:
         options.problem("reply", "missing; give the JSON path of the reply's text, or stream")
     if verdicts and finish is None and (stream is None or stream.finish is None):
@@ -207,7 +205,7 @@ def _verdicts(options: OptionTable) -> dict[str, Verdict]:
     return {word: _VERDICTS[name] for word, name in words.items() if name in _VERDICTS}
 
 
-def _stream(options: OptionTable, finish: JsonPath | None, error: JsonPath | None) -> Stream:
+def _stream(options: OptionTable, error: JsonPath | None) -> Stream:
     if "kind" not in options:
         options.problem("kind", "missing; one of " + ", ".join(_MEDIA_TYPES))
     kind = options.text("kind", one_of=tuple(_MEDIA_TYPES))
@@ -219,7 +217,7 @@ def _stream(options: OptionTable, finish: JsonPath | None, error: JsonPath | Non
         frozenset(name.lower() for name in media_types or _MEDIA_TYPES.get(kind, ())),
         options.path("text"),
         options.switch("cumulative"),
-        options.path("finish", finish),
+        options.path("finish"),
         options.path("error", error),
         options.text("end_text"),
         options.text("end_event"),

@@ -4,18 +4,22 @@ Three ways to stream it, and one JSON value. Nothing is kept that the descriptio
 a word that it does not list is no proof.
 """
 
-import json
 import logging
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from backstory.jsonbody import NotJson, decode, dump
+from backstory.jsonbody import NotJson, dump
 from backstory.model import Answer, Marker, Prompt, Reply, Verdict
 from backstory_plugins.dialects._chat import plain_message, stored_text
 from backstory_plugins.dialects._described import Description, Stream
+from backstory_plugins.dialects._described_stream import (
+    END,
+    event_ended,
+    is_end,
+    marker,
+    read_json,
+    values,
+)
 from backstory_plugins.dialects._jsonpath import JsonPath
-from backstory_plugins.dialects._sse import events
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +49,7 @@ class DescribedReply:
     def marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect.end_marker``."""
         stream = self._stream(media_type)
-        return _marker(stream) if stream else None
+        return marker(stream) if stream else None
 
     def read(self, prompt: Prompt, answer: Answer) -> Reply:
         """See ``spi.Dialect.read_reply``."""
@@ -75,7 +79,7 @@ class DescribedReply:
             log.warning("declarative: an answer of another media type than those of the stream")
             return Reply(Verdict.UNPROVED)
         try:
-            value = _json(answer.body)
+            value = read_json(answer.body)
         except NotJson:
             return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
         said = _Said(ended=True)
@@ -94,10 +98,10 @@ class DescribedReply:
             return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
         ended = False
         if stream.end_text:
-            text, marker, rest = text.partition(stream.end_text)
+            text, end, rest = text.partition(stream.end_text)
             if rest.strip():
                 return Reply(Verdict.ERROR)
-            ended = bool(marker)
+            ended = bool(end)
         if not (ended or answer.proved):
             return Reply(Verdict.UNPROVED)
         return self._judged(prompt, _Said([text], ended=ended))
@@ -106,17 +110,17 @@ class DescribedReply:
         """Events of JSON."""
         said = _Said()
         try:
-            for value in _values(answer.body, stream):
-                if value is _END:
+            for value in values(answer.body, stream):
+                if value is END:
                     said.ended = True
                     break
                 self._note(said, value, stream.text, stream.finish, stream.error)
-                if stream.end is not None and _is_end(stream, stream.end.find(value)):
+                if stream.end is not None and is_end(stream, stream.end.find(value)):
                     said.ended = True
                     break
         except NotJson:
             said.failed = True
-        said.ended = said.ended or _event_ended(answer.body, stream)
+        said.ended = said.ended or event_ended(answer.body, stream)
         if said.failed:
             return Reply(Verdict.ERROR)
         if stream.cumulative:
@@ -184,97 +188,6 @@ class DescribedReply:
         return verdict
 
 
-_END = object()
-_BEHIND_NUMBERS = (b",", b"}", b" ")  # 1 is the beginning of 12
-
-
-def _values(body: bytes, stream: Stream) -> Iterator[object]:
-    """The JSON of each event; ``_END`` where its text says the end.
-
-    Raises:
-        NotJson: an event that came whole is none, or it is an error.
-    """
-    for name, data, closed in _pieces(body, stream):
-        if not data:
-            continue
-        if stream.end_text and data.startswith(stream.end_text.encode()):
-            yield _END
-        if name == b"error":
-            raise NotJson("an error event")
-        is_last = bool(stream.end_event) and name == stream.end_event.encode()
-        try:
-            yield _json(data)
-        except NotJson:
-            if closed and not is_last:
-                raise
-            # Else the input was cut in this event, and what came before it decides.
-        if is_last:
-            yield _END
-
-
-def _pieces(body: bytes, stream: Stream) -> Iterator[tuple[bytes, bytes, bool]]:
-    """Name, data, and whether its end came, of each event or line."""
-    if stream.kind == "sse":
-        for event in events(body):
-            yield event.name, event.data.strip(), event.closed
-        return
-    *lines, rest = body.split(b"\n")
-    for line in lines:
-        yield b"", line.strip(), True
-    yield b"", rest.strip(), False
-
-
-def _json(body: bytes) -> object:
-    """Any JSON value.
-
-    Raises:
-        NotJson: it is none, or nested too deep.
-    """
-    try:
-        value: object = json.loads(decode(body))
-    except (RecursionError, ValueError) as exc:
-        raise NotJson(str(exc)) from exc
-    return value
-
-
 def _last_of(path: JsonPath, value: object, before: object) -> object:
     found = [item for item in path.find(value) if item is not None]
     return found[-1] if found else before
-
-
-def _is_end(stream: Stream, found: list[object]) -> bool:
-    # True is 1 in Python, and not in JSON.
-    return any(
-        type(value) is type(end) and value == end for value in found for end in stream.end_values
-    )
-
-
-def _event_ended(body: bytes, stream: Stream) -> bool:
-    """The line that names the last event came: that event may have no data."""
-    if not stream.end_event:
-        return False
-    name = re.escape(stream.end_event.encode())
-    return re.search(rb"(?:^|[\r\n])event: ?" + name + rb"[\r\n]", body) is not None
-
-
-def _marker(stream: Stream) -> Marker | None:
-    """What bytes say the end; ``None`` if only a parse can tell them apart from others."""
-    if stream.kind == "text":
-        return Marker((stream.end_text.encode(),), line_start=False) if stream.end_text else None
-    if stream.end_text:
-        text = stream.end_text.encode()
-        return Marker((b"data: " + text, b"data:" + text), line_start=True)
-    if stream.end_event:
-        lines = (blank + stream.end_event.encode() for blank in (b"event: ", b"event:"))
-        spellings = tuple(line + end for line in lines for end in (b"\n", b"\r"))
-        return Marker(spellings, line_start=True)
-    if stream.end is None or len(stream.end.steps) != 1:
-        return None
-    key = dump(stream.end.steps[0])
-    spelled = [
-        key + colon + dump(end) + behind
-        for end in stream.end_values
-        for colon in (b":", b": ")
-        for behind in (_BEHIND_NUMBERS if type(end) is int else (b"",))
-    ]
-    return Marker(tuple(spelled), line_start=False, top_level=True)

@@ -1,12 +1,15 @@
 """What can be wrong with a description: all of it is said at once, with the name and the remedy."""
 
+import dataclasses
+import re
 from datetime import date
+from pathlib import Path
 
 import pytest
 from tests.plugins.dialects.declared import options_of
 
 from backstory.errors import ConfigError
-from backstory_plugins.dialects._described import read_description
+from backstory_plugins.dialects._described import Description, Stream, read_description
 
 NAMES = "see docs/declarative.md for the names"
 PATH = "a path begins with $, as in $.answer.text"
@@ -191,3 +194,12 @@ def test_everything_is_said_at_once() -> None:
         "stream.sort",
         "modle",
     ]
+
+
+def test_every_option_is_documented_and_no_other() -> None:
+    page = (Path(__file__).parents[3] / "docs/declarative.md").read_text(encoding="utf-8")
+    tables = page.split("| option | needed | what it says |\n")[1:]
+    written = [re.findall(r"^\| `(\w+)` \|", t.split("\n\n")[0], re.MULTILINE) for t in tables]
+    fields = [{f.name for f in dataclasses.fields(part)} for part in (Description, Stream)]
+    told = {"message", "roles", "transcript"}  # together, how a conversation is told
+    assert [set(names) for names in written] == [fields[0] - {"told"} | told, fields[1]]
