@@ -6,7 +6,7 @@ stands in one place.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from backstory.jsonbody import Value, walk_array, walk_object
@@ -69,23 +69,24 @@ class JsonPath:
         """The first value there; ``None`` as well if there is none."""
         return next(iter(self.find(value)), None)
 
-    def place(self, text: str) -> Value | None:
-        """Where the value stands in a JSON object; ``None`` if nowhere, or if a name is given twice.
+    def place(self, text: str, fields: Mapping[str, Sequence[Value]]) -> Value | None:
+        """Where the value stands; ``None`` if nowhere, or if a name on the way is given twice.
+
+        ``fields``: of the JSON object that ``text`` is, as ``jsonbody.walk_object`` found them.
 
         Raises:
-            NotJson: ``text`` is no JSON object.
+            NotJson: nested too deep.
         """
-        fields = walk_object(text)
         place: Value | None = None
         for step in self.steps:
-            if place is not None and isinstance(step, str):
-                if not isinstance(place.value, dict):
-                    return None
-                fields = walk_object(text, place.start, whole=False)
             if isinstance(step, str):
+                if place is not None:
+                    if not isinstance(place.value, dict):
+                        return None
+                    fields = walk_object(text, place.start, whole=False)
                 values: Sequence[Value] = fields.get(step, ())
-            elif place is not None and isinstance(place.value, list):
-                values = walk_array(text, place.start)[step : (step or 0) + 1 or None]
+            elif step is not None and place is not None and isinstance(place.value, list):
+                values = walk_array(text, place.start)[step : step + 1 or None]
             else:
                 return None
             if len(values) != 1:

@@ -1,8 +1,8 @@
 """A prompt that is a list of messages somewhere in a JSON body; history goes in between."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from backstory.jsonbody import walk_array
+from backstory.jsonbody import Value, walk_array
 from backstory.model import Message, Prompt
 from backstory_plugins.dialects._chat import split
 from backstory_plugins.dialects._jsonpath import JsonPath
@@ -17,15 +17,15 @@ class PromptList:
         self._path = path
         self._spelled = spelled
 
-    def read(self, body: bytes, text: str) -> Prompt | None:
-        """The prompt in ``body``, which is ``text``; ``None`` if there is none.
+    def read(self, body: bytes, text: str, fields: Mapping[str, Sequence[Value]]) -> Prompt | None:
+        """The prompt in ``body``, which is ``text`` with ``fields``; ``None`` if there is none.
 
         ``insert_at``: an offset in the bytes, and how many elements follow.
 
         Raises:
-            NotJson: ``text`` is no JSON object.
+            NotJson: nested too deep.
         """
-        place = self._path.place(text)
+        place = self._path.place(text, fields)
         if place is None or not isinstance(place.value, list):
             return None
         elements = walk_array(text, place.start)

@@ -1,9 +1,10 @@
 """A prompt that is one text somewhere in a JSON body; history is told in front of it, with titles."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import count
 
-from backstory.jsonbody import dump
+from backstory.jsonbody import Value, dump
 from backstory.model import Message, Prompt
 from backstory_plugins.dialects._chat import plain_message, split, stored_text
 from backstory_plugins.dialects._jsonpath import JsonPath
@@ -18,17 +19,17 @@ class PromptText:
         """``path``: names one place. ``end_text``: what must not stand in told history, if anything."""
         self._path = path
         self._titled = titled
-        self._end_text = end_text
+        self._end_text, self._broken = end_text, _broken_up(end_text)
 
-    def read(self, body: bytes, text: str) -> Prompt | None:
-        """The prompt in ``body``, which is ``text``; ``None`` if there is none.
+    def read(self, body: bytes, text: str, fields: Mapping[str, Sequence[Value]]) -> Prompt | None:
+        """The prompt in ``body``, which is ``text`` with ``fields``; ``None`` if there is none.
 
         ``insert_at``: the bytes from and to which it is spelled.
 
         Raises:
-            NotJson: ``text`` is no JSON object.
+            NotJson: nested too deep.
         """
-        place = self._path.place(text)
+        place = self._path.place(text, fields)
         if place is None or not isinstance(place.value, str):
             return None
         parts: Sequence[Part] = self._titled.parts(place.value) or [("user", place.value)]
@@ -57,5 +58,14 @@ class PromptText:
     def _told(self, message: Message) -> str:
         text = stored_text(message)
         if self._end_text:  # told as it is, it would end the prompt
-            text = text.replace(self._end_text, f"{self._end_text[0]} {self._end_text[1:]}")
+            text = text.replace(self._end_text, self._broken)
         return self._titled.told(message.role, text) if text else ""
+
+
+def _broken_up(marker: str) -> str:
+    """What stands for ``marker``, so that it is not there any more, whatever stands around it."""
+    between = next(char for char in map(chr, count(ord(" "))) if char not in marker)
+    # One that ends as it begins would be there again where two meet.
+    if len(marker) == 1 or any(marker.endswith(marker[:size]) for size in range(1, len(marker))):
+        return between
+    return marker[:1] + between + marker[1:]

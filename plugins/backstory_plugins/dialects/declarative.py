@@ -7,7 +7,7 @@ the reply is, and what proves its end.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from backstory.jsonbody import NotJson, decode, dump, read_object_text
+from backstory.jsonbody import NotJson, Value, decode, dump, walk_object
 from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import (
@@ -51,18 +51,15 @@ class Declarative:
         """See ``spi.Dialect``. ``insert_at`` is the matter of the list or the text."""
         try:
             text = decode(body)
-            prompt = self._prompt.read(body, text)
-            if prompt is None:
-                return None
-            return self._with_facts(prompt, text)
-        except (NotJson, RecursionError):
+            fields = walk_object(text)
+            prompt = self._prompt.read(body, text, fields)
+        except NotJson:
             return None
+        return prompt and self._with_facts(prompt, fields)
 
-    def _with_facts(self, prompt: Prompt, text: str) -> Prompt:
+    def _with_facts(self, prompt: Prompt, fields: Mapping[str, Sequence[Value]]) -> Prompt:
         described = self._described
-        if described.model is None and described.reply_tokens is None:
-            return prompt
-        value = read_object_text(text)
+        value = {key: values[-1].value for key, values in fields.items()}
         model = described.model.first(value) if described.model else ""
         limits = described.reply_tokens.find(value) if described.reply_tokens else []
         return replace(

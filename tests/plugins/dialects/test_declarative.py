@@ -122,9 +122,11 @@ def question(text: str) -> bytes:
 
 def told_to_oracle(
     body: bytes, pinned: Sequence[bytes], history: Sequence[Message], dialect: Dialect = ORACLE
-) -> object:
+) -> str:
     prompt = read(dialect, body)
-    return json.loads(dialect.inject(prompt, pinned, history))["ask"]["question"]
+    said = json.loads(dialect.inject(prompt, pinned, history))["ask"]["question"]
+    assert isinstance(said, str)
+    return said
 
 
 GUEST = {"speaker": "guest", "utterance": "What is 2+2?"}
@@ -291,6 +293,20 @@ def test_the_end_of_raw_text_is_broken_up_in_told_history_and_not_in_the_prompt(
     history = [plain_message("user", "What does </A> mean?"), HELLO[1]]
     told = told_to_oracle(question("And </A>?"), (), history)
     assert told == ("<Q>What does < /A> mean?</Q>\n<A>Hello Ada!</A>\n<Q>And </A>?</Q>\n<A>")
+
+
+ENDS = st.text("|< ", min_size=1, max_size=4)
+
+
+@given(ENDS, st.lists(ENDS, max_size=6).map("".join))
+def test_no_told_text_holds_the_end_of_raw_text(end_text: str, text: str) -> None:
+    dialect = declared(
+        "oracle",
+        transcript={"user": "Q{text}", "assistant": "A{text}"},
+        stream={"kind": "text", "end_text": end_text},
+    )
+    told = told_to_oracle(question("x"), (), [plain_message("user", text + end_text)], dialect)
+    assert end_text not in told.removeprefix("Q").removesuffix("QxA")
 
 
 def test_an_error_of_ours_has_the_shape_that_is_described() -> None:
