@@ -58,8 +58,11 @@ class SpelledMessage:
 
 
 def _same(value: object, other: object) -> bool:
-    """Whether both are spelled with the same words in the same order: ``1`` is not ``true``."""
-    try:
-        return dump(value) == dump(other)
-    except RecursionError:
+    """Whether ``value`` would be spelled as ``other`` is: the same keys in the same order."""
+    if value != other:
         return False
+    if isinstance(value, dict) and isinstance(other, dict):
+        return [*value] == [*other] and all(map(_same, value.values(), other.values()))
+    if isinstance(value, list) and isinstance(other, list):
+        return all(map(_same, value, other))
+    return type(value) is type(other)  # 1 is not true, nor 1.0

@@ -247,6 +247,28 @@ def test_what_the_template_spells_itself_is_not_kept_twice() -> None:
     assert b'"at":1.50' in prompt.new[0].note
 
 
+@pytest.mark.parametrize(
+    ("spelled", "noted"),
+    [
+        ('{"v":1,"by":["guest",true],"say":"x"}', False),
+        ('{ "v" : 1, "by": ["guest", true], "say": "\\u0078"}', False),
+        ('{"v":true,"by":["guest",true],"say":"x"}', True),
+        ('{"v":1.0,"by":["guest",true],"say":"x"}', True),
+        ('{"v":1,"by":["guest",1],"say":"x"}', True),
+        ('{"by":["guest",true],"v":1,"say":"x"}', True),
+        ('{"v":1,"by":["guest",true,0],"say":"x"}', True),
+        ('{"v":1,"by":["guest"],"say":"x"}', True),
+    ],
+)
+def test_only_white_space_and_escapes_may_be_spelled_anew(spelled: str, *, noted: bool) -> None:
+    template = {"v": 1, "by": ["{role}", True], "say": "{text}"}
+    dialect = declared("clerk", message=template)
+    (message,) = read(dialect, f'{{"dialogue":[{spelled}]}}'.encode()).new
+    assert bool(message.note) is noted
+    told = dialect.inject(read(dialect, b'{"dialogue":[]}'), (), [message])
+    assert json.loads(told)["dialogue"] == [json.loads(spelled)]
+
+
 def test_a_spelling_of_another_description_is_told_by_its_text() -> None:
     noted = read(PARROT, recorded("parrot", "request.json")).new
     prompt = read(CLERK, dialogue(HOUSE))
