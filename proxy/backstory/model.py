@@ -133,6 +133,8 @@ class Verdict(Enum):
     """The model asks for tools; the turn waits for their results."""
     TRUNCATED = "truncated"
     """The length limit ended it, with text to show."""
+    PAUSED = "paused"
+    """The upstream asks to be called again with what it has said so far."""
     FILTERED = "filtered"
     ERROR = "error"
     EMPTY = "empty"

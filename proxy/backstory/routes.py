@@ -13,6 +13,7 @@ BUILT_IN = (
     RouteSettings(match="/conversation/{model}", dialect="falcon"),
     RouteSettings(match="/inference/{model}", dialect="falcon", memory="named"),
     RouteSettings(match="**/chat/completions", dialect="openai.chat"),
+    RouteSettings(match="**/v1/messages", dialect="anthropic"),
 )
 """Behind the configured rows. Raw-prompt routes act only when the request names its conversation."""
 

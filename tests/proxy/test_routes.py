@@ -9,7 +9,7 @@ from backstory.registry import load_dialects
 from backstory.routes import BUILT_IN, RouteTable
 from backstory.settings import RouteSettings
 
-DIALECTS = load_dialects(("falcon", "openai.chat"))
+DIALECTS = load_dialects(row.dialect for row in BUILT_IN)
 
 
 def table(*rows: RouteSettings) -> RouteTable:
@@ -31,6 +31,8 @@ def row(match: str, **more: object) -> RouteSettings:
         ("/v1/chat/completions", "openai.chat", "always"),
         ("/openai/deployments/gpt/chat/completions?api-version=1", "openai.chat", "always"),
         ("//chat/completions", "openai.chat", "always"),
+        ("/v1/messages", "anthropic", "always"),
+        ("/proxy/anthropic/v1/messages?beta=true", "anthropic", "always"),
     ],
 )
 def test_the_built_in_rows(target: str, dialect: str, memory: str) -> None:
@@ -57,6 +59,9 @@ def test_the_built_in_rows(target: str, dialect: str, memory: str) -> None:
         "/v1/chat%2Fcompletions",
         "/v1/chat/completionsx",
         "/v1/xchat/completions?",
+        "/v1/messages/count_tokens",
+        "/v1/messages/batches",
+        "/messages",
         "/v1/models?a=/chat/completions",
         "chat/completions",
         "/v1/chat/completions\n",

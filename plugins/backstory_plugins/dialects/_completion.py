@@ -92,7 +92,7 @@ def _reply(
     raw = spelled if spelled and kept == message else dump(kept)
     stored = read_message(kept, raw)
     # Python reads 1E400 and writes Infinity: told again, that would fail every later request.
-    if stored is None or (_not_a_number(raw) and not _is_json(raw)):
+    if stored is None or not can_be_told(raw):
         return Reply(Verdict.ERROR)
     return Reply(verdict, (stored,), prompt_tokens=counted(usage, "prompt_tokens"))
 
@@ -152,7 +152,10 @@ def _verdict(finish: str, message: Mapping[str, object]) -> Verdict:
     return Verdict.TOOL if calls else Verdict.COMPLETE
 
 
-def _is_json(raw: bytes) -> bool:
+def can_be_told(raw: bytes) -> bool:
+    """Whether ``raw``, which Python has read or written, is JSON for everybody else too."""
+    if not _not_a_number(raw):
+        return True
     try:
         json.loads(raw, parse_constant=_refuse)
     except ValueError:
