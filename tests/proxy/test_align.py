@@ -17,16 +17,18 @@ from backstory.recall import Memory, Recalled
 from backstory.settings import MemorySettings
 from backstory.spi import Dialect
 from backstory.turns import Grower
+from backstory_plugins.dialects.anthropic import Anthropic
 from backstory_plugins.dialects.falcon import Falcon
 from backstory_plugins.dialects.openai_chat import OpenAIChat
 from backstory_plugins.stores.memory import MemoryStore
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "alignment_vectors.json").read_bytes())
-DIALECTS: dict[str, Dialect] = {"openai.chat": OpenAIChat(), "falcon": Falcon()}
+DIALECTS: dict[str, Dialect] = {
+    "anthropic": Anthropic(),
+    "openai.chat": OpenAIChat(),
+    "falcon": Falcon(),
+}
 NOT_BUILT_YET = {
-    "T20": "anthropic",
-    "X01": "anthropic",
-    "X03": "anthropic",
     "X05": "ollama.chat",
     "X06": "openai.responses",
     "X08": "openai.responses",
@@ -108,7 +110,7 @@ async def store_before(memory: Memory, dialect: Dialect, stored: dict[str, Any])
     conversation = Conversation(id="c", key=KEY, mode=stored.get("mode", "auto"), pinned=pinned)
     for at, branch in enumerate(branches):
         grower = Grower(None, key=KEY, dialect=dialect.name, now=1.0)
-        grower.adopt(keyed(messages_of(branch), KEY))
+        grower.adopt(keyed(messages_of(branch, dialect), KEY))
         conversation = Conversation(
             **{
                 **{name: getattr(conversation, name) for name in conversation.__slots__},
@@ -122,11 +124,10 @@ async def store_before(memory: Memory, dialect: Dialect, stored: dict[str, Any])
         await memory.store.commit(OWNER, conversation, grower.turns)
 
 
-def messages_of(branch: list[dict[str, Any]]) -> tuple[Message, ...]:
+def messages_of(branch: list[dict[str, Any]], dialect: Dialect) -> tuple[Message, ...]:
     question = {"role": "user", "content": "?"}
-    prompt = DIALECTS["openai.chat"].read_prompt(
-        json.dumps({"messages": [*branch, question]}).encode()
-    )
+    reader = dialect if dialect.form != "chat" else DIALECTS["openai.chat"]
+    prompt = reader.read_prompt(json.dumps({"messages": [*branch, question]}).encode())
     assert prompt is not None
     return prompt.claimed
 
@@ -140,7 +141,8 @@ async def reply(memory: Memory, recalled: Recalled, vector: dict[str, Any]) -> N
     elif vector["reply"] is None:
         return
     else:
-        answer = answer_of(vector["reply"], complete=vector.get("reply_complete", True))
+        spelled = claude_answer if vector["dialect"] == "anthropic" else answer_of
+        answer = spelled(vector["reply"], complete=vector.get("reply_complete", True))
     read = recalled.dialect.read_reply(recalled.prompt, answer)
     if read.verdict.kept and recalled.plan.stores:
         assert await memory.commit(recalled, read) is None
@@ -158,6 +160,11 @@ def answer_of(message: dict[str, Any], *, complete: bool) -> Answer:
         f"data: {json.dumps({'choices': [choice]})}\n\n".encode(),
         proved=True,
     )
+
+
+def claude_answer(message: dict[str, Any], *, complete: bool) -> Answer:
+    value = message | {"stop_reason": "end_turn" if complete else None}
+    return Answer(200, "application/json", json.dumps(value).encode(), proved=True)
 
 
 async def stored_path(memory: Memory, conversation: Conversation | None) -> list[Any]:

@@ -11,35 +11,51 @@ from backstory_plugins.dialects._blocks import without
 
 
 def legal(history: Sequence[Message], following: Sequence[Message]) -> list[Message]:
-    """``history`` as the API takes it in front of ``following``. The store is not changed."""
+    """``history`` as the API takes it in front of ``following``. The store is not changed.
+
+    Only where the client answers a call whose question is not told, the first may be that call.
+    """
+    answers = bool(following and following[0].answers)
+    loop = loop_start(history, following) if answers else len(history)
     told: list[Message] = []
     calls: frozenset[str] = frozenset()
     for at, message in enumerate(history):
         left: Message | None = message
-        if message.role == "assistant":
-            if told:
+        if _is_reply(message):
+            if told or at >= loop:
                 left = _answered(message, history[at + 1 :], following)
             calls = frozenset(left.calls) if left else frozenset()
         elif message.answers:
             left = _asked_for(message, calls)
         else:
             calls = frozenset()
-        if left is not None and (told or (left.role == "user" and not left.answers)):
+        if left is not None and (told or _is_question(left) or (at >= loop and left.calls)):
             told.append(left)
     return told
 
 
 def loop_start(history: Sequence[Message], following: Sequence[Message]) -> int:
-    """Where the tool loop begins that ``following`` goes on with; behind all if there is none."""
-    calls = next((set(m.calls) for m in reversed(history) if m.role == "assistant"), set())
-    if not following or not calls.intersection(following[0].answers):
+    """Where the tool loop begins that ``following`` goes on with; behind all if there is none.
+
+    It is unfinished as long as the last of the assistant's messages is a call. A user who speaks
+    up after the results does not end it for the API: they are one message with the results.
+    """
+    last = next((at for at in reversed(range(len(history))) if _is_reply(history[at])), None)
+    if last is None or not (calls := history[last].calls):
         return len(history)
-    asked = (
-        at
-        for at in range(len(history) - 1, -1, -1)
-        if history[at].role == "user" and not history[at].answers
-    )
-    return next(asked, 0)
+    if any(map(_is_reply, following)) and (
+        any(map(_is_question, following)) or not set(calls).intersection(following[0].answers)
+    ):
+        return len(history)
+    return next((at for at in reversed(range(last)) if _is_question(history[at])), 0)
+
+
+def _is_reply(message: Message) -> bool:
+    return message.role == "assistant"
+
+
+def _is_question(message: Message) -> bool:
+    return message.role == "user" and not message.answers
 
 
 def without_calls(message: Message) -> Message | None:
