@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from backstory.demo_upstream import falcon, openai_chat
+from backstory.demo_upstream import anthropic, falcon, openai_chat
 from backstory.jsonbody import NotJson, dump, read_object
 from backstory.problems import split_address
 
@@ -17,7 +17,8 @@ TOKEN_SECONDS = web.AppKey("token_seconds", float)
 
 _LARGEST_BODY_BYTES = 64 * 1024 * 1024
 _WHAT_IT_SPEAKS = (
-    "POST /conversation/{model}, POST /inference/{model}, POST …/chat/completions, GET …/models"
+    "POST /conversation/{model}, POST /inference/{model}, POST …/chat/completions,"
+    " POST …/v1/messages, GET …/models"
 )
 
 
@@ -28,6 +29,7 @@ def create_demo_app(*, token_seconds: float = 0.02) -> web.Application:
     app.router.add_post("/conversation/{model}", _falcon)
     app.router.add_post("/inference/{model}", _falcon)
     app.router.add_post("/{prefix:(?:.*/)?}chat/completions", _openai_chat)
+    app.router.add_post("/{prefix:(?:.*/)?}v1/messages", _anthropic)
     app.router.add_get("/{prefix:(?:.*/)?}models", _models)
     app.router.add_route("*", "/{path:.*}", _unknown)
     return app
@@ -53,6 +55,18 @@ async def _openai_chat(request: web.Request) -> web.StreamResponse:
     options = fields.get("stream_options")
     usage = isinstance(options, dict) and options.get("include_usage") is True
     return await _stream(request, "text/event-stream", completion.events(include_usage=usage))
+
+
+async def _anthropic(request: web.Request) -> web.StreamResponse:
+    fields = await _read(request)
+    answer = anthropic.answer(fields) if fields is not None else None
+    if fields is None or answer is None:
+        said = "The body must be a JSON object with a list of messages."
+        body = anthropic.error("invalid_request_error", said)
+        return web.Response(status=400, body=body, content_type="application/json")
+    if fields.get("stream") is not True:
+        return web.Response(body=answer.whole(), content_type="application/json")
+    return await _stream(request, "text/event-stream", answer.events())
 
 
 async def _models(_: web.Request) -> web.StreamResponse:

@@ -68,11 +68,11 @@ def _read_tools(value: object) -> Iterator[Tool]:
             yield Tool(
                 name,
                 description if isinstance(description, str) else "",
-                dict(_read_arguments(function.get("parameters"))),
+                dict(read_arguments(function.get("parameters"))),
             )
 
 
-def _read_arguments(schema: object) -> Iterator[tuple[str, tuple[str, ...]]]:
+def read_arguments(schema: object) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each required string property, with the values it is limited to."""
     if not isinstance(schema, dict):
         return

@@ -94,6 +94,30 @@ async def test_chat_refuses_other_bodies_in_the_api_s_shape(
     assert error["param"] == field
 
 
+@pytest.mark.parametrize("body", [b"{", b"[]", b"{}", b"\xff"])
+async def test_messages_refuses_other_bodies_in_the_api_s_shape(
+    url: str, client: aiohttp.ClientSession, body: bytes
+) -> None:
+    async with client.post(f"{url}/v1/messages", data=body) as answer:
+        assert answer.status == 400
+        said = await answer.json()
+    assert (said["type"], said["error"]["type"]) == ("error", "invalid_request_error")
+
+
+async def test_messages_are_answered_whole_and_streamed(
+    url: str, client: aiohttp.ClientSession
+) -> None:
+    body = {"messages": [{"role": "user", "content": "Repeat the number 5"}]}
+    async with client.post(f"{url}/v1/messages", json=body) as answer:
+        assert answer.content_type == "application/json"
+        assert (await answer.json())["content"] == [{"type": "text", "text": "5"}]
+    async with client.post(f"{url}/a/v1/messages", json=body | {"stream": True}) as answer:
+        assert answer.content_type == "text/event-stream"
+        events = await chunks(answer)
+    assert events[-1] == b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    assert len(events) == 6
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
