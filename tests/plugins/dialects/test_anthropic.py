@@ -1,112 +1,36 @@
-"""Anthropic's Messages: bodies in the shapes of its API, read, told and remembered."""
+"""Anthropic's Messages: bodies in the shapes of its API, read and told; the contract; errors."""
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from tests.plugins.dialects.claude import (
+    CLAUDE,
+    DATA,
+    MARK,
+    STREAM,
+    USER,
+    assistant,
+    call,
+    letters,
+    messages,
+    prompt,
+    prompt_of,
+    recorded,
+    reply,
+    result,
+    text,
+    thinking,
+    told,
+    user,
+)
 
 from backstory.fingerprint import fingerprints
-from backstory.model import Answer, Message, Prompt, Remedy, Verdict
+from backstory.model import Answer, Remedy, Verdict
 from backstory.spi import Dialect
-from backstory.tee import Tee
 from backstory.testing.dialect import DialectContract
 from backstory_plugins.dialects.anthropic import Anthropic
 from backstory_plugins.dialects.openai_chat import OpenAIChat
-
-DATA = Path(__file__).parent / "data" / "anthropic"
-CLAUDE = Anthropic()
-STREAM = "text/event-stream"
-USER = {"role": "user", "content": "u"}
-MARK = {"type": "ephemeral"}
-
-
-def recorded(name: str, *, proved: bool = True) -> Answer:
-    media_type = STREAM if name.endswith(".sse") else "application/json"
-    return Answer(200, media_type, (DATA / name).read_bytes(), proved)
-
-
-def prompt_of(body: bytes) -> Prompt:
-    prompt = CLAUDE.read_prompt(body)
-    assert prompt is not None
-    return prompt
-
-
-def prompt(*messages: object, **fields: object) -> Prompt:
-    return prompt_of(json.dumps({**fields, "messages": messages}).encode())
-
-
-def messages(*values: object) -> tuple[Message, ...]:
-    """Messages as they are read from a request, and stored."""
-    read = prompt(*values, USER)
-    return (read.claimed + read.new)[: len(read.claimed + read.new) - 1]
-
-
-def assistant(*blocks: object) -> dict[str, object]:
-    return {"role": "assistant", "content": list(blocks)}
-
-
-def user(*blocks: object) -> dict[str, object]:
-    return {"role": "user", "content": list(blocks)}
-
-
-def text(said: str, **more: object) -> dict[str, object]:
-    return {"type": "text", "text": said, **more}
-
-
-def call(ident: str, **more: object) -> dict[str, object]:
-    return {"type": "tool_use", "id": ident, "name": "look", "input": {}, **more}
-
-
-def result(ident: str, said: object = "3 C") -> dict[str, object]:
-    return {"type": "tool_result", "tool_use_id": ident, "content": said}
-
-
-def thinking(said: str = "hm", signature: str = "c2ln") -> dict[str, object]:
-    return {"type": "thinking", "thinking": said, "signature": signature}
-
-
-def told(history: Sequence[Message], *new: object, **fields: object) -> list[Any]:
-    """The messages that go upstream."""
-    body = json.loads(CLAUDE.inject(prompt(*(new or (USER,)), **fields), (), history))
-    sent: list[Any] = body["messages"]
-    return sent
-
-
-def letters(read: Sequence[Message]) -> str:
-    return "".join(json.loads(message.raw)["content"] for message in read)
-
-
-def reply(answer: Answer | str, asked: Prompt | None = None) -> tuple[Verdict, Any]:
-    answer = recorded(answer) if isinstance(answer, str) else answer
-    read = CLAUDE.read_reply(asked or prompt(USER), answer)
-    return read.verdict, json.loads(read.messages[0].raw)["content"] if read.messages else None
-
-
-def whole(content: object, reason: object = "end_turn", **more: object) -> Answer:
-    value = {"type": "message", "content": content, "stop_reason": reason, **more}
-    return Answer(200, "application/json", json.dumps(value).encode(), True)
-
-
-def stream(*events: dict[str, Any], proved: bool = True) -> Answer:
-    body = "".join(f"event: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in events)
-    return Answer(200, STREAM, body.encode(), proved)
-
-
-def streamed(
-    first: dict[str, Any], *deltas: dict[str, Any], reason: object = "end_turn", index: int = 0
-) -> list[dict[str, Any]]:
-    """The events of one block, and the end."""
-    return [
-        {"type": "content_block_start", "index": index, "content_block": first},
-        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
-        {"type": "content_block_stop", "index": index},
-        {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": {}},
-        {"type": "message_stop"},
-    ]
 
 
 class TestAnthropic(DialectContract):
@@ -283,9 +207,6 @@ def test_media_are_worth_what_models_see_and_not_their_bytes() -> None:
     assert 15_000 <= read.tokens < 15_100
 
 
-# What is told.
-
-
 def test_marks_of_the_cache_are_not_told_again_and_the_client_s_own_stay() -> None:
     schema = {"cache_control": 1}
     history = messages(
@@ -431,292 +352,6 @@ def test_the_conversation_goes_on_in_another_dialect() -> None:
     assert [CLAUDE.told(message) for message in other.new] == [None, None]
 
 
-# What comes back.
-
-FOUR = [text("It is 4 — fo\u2028ur.")]
-LOOKS = [
-    text("I look."),
-    {
-        "type": "tool_use",
-        "id": "toolu_1",
-        "name": "weather",
-        "input": {"city": "Oslo", "days": 1.5},
-    },
-    {"type": "tool_use", "id": "toolu_2", "name": "clock", "input": {}},
-]
-THOUGHT = [
-    {"type": "thinking", "thinking": "Two and two. Four.", "signature": "c2lnbg=="},
-    {"type": "redacted_thinking", "data": "ZGF0YQ=="},
-    text("4"),
-]
-
-
-@pytest.mark.parametrize(
-    ("name", "verdict", "content"),
-    [
-        ("reply", Verdict.COMPLETE, FOUR),
-        ("tool", Verdict.TOOL, LOOKS),
-        ("thinking", Verdict.COMPLETE, THOUGHT),
-    ],
-)
-@pytest.mark.parametrize("form", ["json", "sse"])
-def test_a_reply_as_anthropic_sends_it(
-    name: str, verdict: Verdict, content: object, form: str
-) -> None:
-    assert reply(f"{name}.{form}") == (verdict, content)
-
-
-@pytest.mark.parametrize("form", ["json", "sse"])
-def test_a_tool_s_input_keeps_its_digits(form: str) -> None:
-    read = CLAUDE.read_reply(prompt(USER), recorded(f"tool.{form}"))
-    assert b'"days": 1.50' in read.messages[0].raw
-    assert read.messages[0].calls == ("toolu_1", "toolu_2")
-
-
-def test_both_forms_of_a_reply_are_the_same_message() -> None:
-    for name in ("reply", "tool", "thinking"):
-        forms = [recorded(f"{name}.{form}") for form in ("json", "sse")]
-        one, other = (CLAUDE.read_reply(prompt(USER), answer).messages[0] for answer in forms)
-        assert one.fingerprint == other.fingerprint
-
-
-def test_what_the_server_searched_stays_in_the_message() -> None:
-    verdict, content = reply("search.sse")
-    assert verdict is Verdict.COMPLETE
-    assert [block["type"] for block in content] == [
-        "server_tool_use",
-        "web_search_tool_result",
-        "text",
-    ]
-    assert content[0]["input"] == {"query": "Oslo"}
-    assert content[2]["citations"][0]["cited_text"] == "3 C"
-    assert CLAUDE.read_reply(prompt(USER), recorded("search.sse")).messages[0].calls == ()
-
-
-@pytest.mark.parametrize(
-    ("name", "verdict"),
-    [
-        ("paused.sse", Verdict.PAUSED),
-        ("error.sse", Verdict.ERROR),
-        ("error.json", Verdict.ERROR),
-        ("cut.sse", Verdict.ABORTED),
-    ],
-)
-def test_what_is_not_whole_is_not_kept(name: str, verdict: Verdict) -> None:
-    assert reply(name) == (verdict, None)
-
-
-REASONS = [
-    ("end_turn", [text("a")], Verdict.COMPLETE),
-    ("stop_sequence", [text("a")], Verdict.COMPLETE),
-    ("end_turn", [], Verdict.EMPTY),
-    ("end_turn", [text(" \n")], Verdict.EMPTY),
-    ("end_turn", [thinking()], Verdict.EMPTY),
-    ("end_turn", [call("t1")], Verdict.TOOL),
-    ("tool_use", [text("a"), call("t1")], Verdict.TOOL),
-    ("tool_use", [text("a")], Verdict.COMPLETE),
-    ("max_tokens", [text("a")], Verdict.TRUNCATED),
-    ("model_context_window_exceeded", [text("a")], Verdict.TRUNCATED),
-    ("max_tokens", [], Verdict.EMPTY),
-    ("max_tokens", [thinking()], Verdict.EMPTY),
-    ("max_tokens", [text("a"), call("t1")], Verdict.ERROR),
-    ("pause_turn", [text("a")], Verdict.PAUSED),
-    ("compaction", [{"type": "compaction", "content": "a"}], Verdict.PAUSED),
-    ("refusal", [text("a")], Verdict.FILTERED),
-    ("refusal", [], Verdict.FILTERED),
-    (None, [text("a")], Verdict.ABORTED),
-    ("a new reason", [text("a")], Verdict.COMPLETE),
-    ("a new reason", [], Verdict.EMPTY),
-]
-
-
-@pytest.mark.parametrize(("reason", "content", "verdict"), REASONS)
-def test_verdicts(reason: str | None, content: list[dict[str, Any]], verdict: Verdict) -> None:
-    assert reply(whole(content, reason))[0] is verdict
-    events: list[dict[str, Any]] = [{"type": "message_start", "message": {}}]
-    for index, block in enumerate(content):
-        events += streamed(block, index=index)[:2]
-    assert reply(stream(*events, *streamed({}, reason=reason)[2:]))[0] is verdict
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        {"content": [call("t1", input="{")]},
-        {"content": [call("t1", input=None)]},
-        {"content": None},
-        {"content": ["a"]},
-        {"content": [text("a")], "type": "error"},
-        {"content": [text("a")], "error": {"message": "no"}},
-        {},
-    ],
-)
-def test_what_is_no_message_is_an_error(value: dict[str, object]) -> None:
-    body = json.dumps({"stop_reason": "end_turn", **value}).encode()
-    assert reply(Answer(200, "application/json", body, True))[0] is Verdict.ERROR
-
-
-def test_texts_without_words_are_not_kept_but_beside_thinking() -> None:
-    assert reply(whole([text(""), text("a"), text("\n")]))[1] == [text("a")]
-    content = [thinking(), text("\n"), text("a")]
-    assert reply(whole(content))[1] == content
-
-
-def test_not_a_number_is_not_kept() -> None:
-    body = b'{"content":[{"type":"tool_use","id":"t","input":{"a":NaN}}],"stop_reason":"tool_use"}'
-    assert reply(Answer(200, "application/json", body, True))[0] is Verdict.ERROR
-    delta = {"type": "input_json_delta", "partial_json": '{"a":Infinity}'}
-    assert reply(stream(*streamed(call("t"), delta)))[0] is Verdict.ERROR
-
-
-def test_the_upstream_counts_what_came_from_its_cache_too() -> None:
-    assert CLAUDE.read_reply(prompt(USER), recorded("reply.sse")).prompt_tokens == 30
-    assert CLAUDE.read_reply(prompt(USER), recorded("reply.json")).prompt_tokens == 25
-
-
-# Streams.
-
-WORDS = {"type": "text_delta", "text": "a"}
-UNKNOWN = {"type": "hologram_delta", "hologram": "a"}
-
-
-def test_a_stream_may_be_cut_into_lines_in_any_way() -> None:
-    answer = recorded("thinking.sse")
-    for old, new in [(b"\n", b"\r\n"), (b"\n", b"\r"), (b": ", b":")]:
-        respelled = answer._replace(body=answer.body.replace(old, new))
-        assert reply(respelled) == (Verdict.COMPLETE, THOUGHT)
-    bare = b"\n".join(line for line in answer.body.split(b"\n") if not line.startswith(b"event:"))
-    assert reply(answer._replace(body=bare)) == (Verdict.COMPLETE, THOUGHT)
-
-
-@pytest.mark.parametrize(
-    ("events", "verdict"),
-    [
-        pytest.param(streamed(text(""), WORDS)[:-1], Verdict.ABORTED, id="no message_stop"),
-        pytest.param(
-            [e for e in streamed(text("a")) if e["type"] != "content_block_stop"],
-            Verdict.ABORTED,
-            id="a block without its end",
-        ),
-        pytest.param(
-            [e for e in streamed(text("a")) if e["type"] != "message_delta"],
-            Verdict.ABORTED,
-            id="no reason",
-        ),
-        pytest.param(streamed(text("a"))[1:], Verdict.ERROR, id="a block without its start"),
-        pytest.param(
-            [streamed(text("a"))[0], *streamed(text("a"))], Verdict.ERROR, id="two blocks in one"
-        ),
-        pytest.param(
-            [*streamed(text("a")), {"type": "error", "error": {}}], Verdict.ERROR, id="late error"
-        ),
-        pytest.param(
-            [{"type": "a new event"}, *streamed(text("a"))], Verdict.COMPLETE, id="new event"
-        ),
-        pytest.param(
-            streamed(call("t"), {"type": "input_json_delta", "partial_json": '{"a"'}),
-            Verdict.ERROR,
-            id="a call that was cut",
-        ),
-        pytest.param(
-            streamed(call("t"), {"type": "input_json_delta", "partial_json": "[]"}),
-            Verdict.ERROR,
-            id="an input that is no object",
-        ),
-        pytest.param(streamed(call("t"), UNKNOWN), Verdict.ERROR, id="a lossy call"),
-        pytest.param(streamed(text("a"), UNKNOWN), Verdict.EMPTY, id="a lossy text"),
-    ],
-)
-def test_what_a_stream_must_have(events: list[dict[str, Any]], verdict: Verdict) -> None:
-    assert reply(stream(*events))[0] is verdict
-
-
-def test_a_lossy_block_goes_and_thinking_with_it() -> None:
-    events = [
-        *streamed(thinking())[:2],
-        *streamed(text("b"), UNKNOWN, index=1)[:3],
-        *streamed(text("c"), index=2),
-    ]
-    assert reply(stream(*events)) == (Verdict.COMPLETE, [text("c")])
-
-
-def test_a_compaction_is_set_as_a_whole() -> None:
-    delta = {"type": "compaction_delta", "content": "all", "encrypted_content": "ZW4="}
-    events = [
-        *streamed({"type": "compaction", "content": None}, delta)[:3],
-        *streamed(text("a"), index=1),
-    ]
-    assert reply(stream(*events))[1][0] == {
-        "type": "compaction",
-        "content": "all",
-        "encrypted_content": "ZW4=",
-    }
-
-
-def test_the_done_of_a_gateway_says_nothing() -> None:
-    answer = recorded("reply.sse")
-    assert reply(answer._replace(body=answer.body + b"data: [DONE]\n\n"))[1] == FOUR
-
-
-def test_only_an_event_stream_has_an_end_marker() -> None:
-    marker = CLAUDE.end_marker(STREAM)
-    assert marker is not None
-    assert marker.line_start
-    assert b"event: message_stop" in marker.spellings
-    assert CLAUDE.end_marker("application/json") is None
-    inside = stream(*streamed(text('"type":"message_stop"'), WORDS))
-    assert sum(inside.body.count(b"\n" + spelled) for spelled in marker.spellings) == 2
-
-
-@pytest.mark.parametrize("name", ["reply.sse", "tool.sse"])
-def test_wherever_chunks_are_cut_the_end_waits_and_nothing_else(name: str) -> None:
-    body = recorded(name).body
-    end = body.index(b"event: message_stop")
-    for at in range(len(body) + 1):
-        tee = Tee(1 << 20, CLAUDE.end_marker)
-        tee.begin(200, STREAM, (), None)
-        free = tee.feed(body[:at]) + tee.feed(body[at:])
-        assert (free, tee.release()) == (body[:end], body[end:])
-        assert tee.marked
-        assert tee.body() == body
-
-
-# Going on with what was begun.
-
-
-@pytest.mark.parametrize(
-    ("began", "content", "joined"),
-    [
-        ("The answer is (", [text("B)")], [text("The answer is (B)")]),
-        ("The answer is (", "B)", "The answer is (B)"),
-        ([text("a")], [text("b"), call("t")], [text("ab"), call("t")]),
-        ([text("a"), call("s")], [text("b")], [text("a"), call("s"), text("b")]),
-        ([text("a", citations=[{}])], [text("b")], [text("a", citations=[{}]), text("b")]),
-    ],
-)
-def test_what_was_begun_and_what_follows_are_one_message(
-    began: object, content: object, joined: object
-) -> None:
-    asked = prompt(USER, {"role": "assistant", "content": began})
-    assert asked.prefill
-    assert reply(whole(content), asked)[1] == joined
-
-
-def test_a_paused_turn_is_whole_once_it_was_called_again() -> None:
-    paused = assistant({"type": "server_tool_use", "id": "s", "name": "web", "input": {}})
-    more = assistant({"type": "web_search_tool_result", "tool_use_id": "s", "content": []})
-    verdict, content = reply(whole([text("Done.")]), prompt(USER, paused, more))
-    assert verdict is Verdict.COMPLETE
-    assert [block["type"] for block in content] == [
-        "server_tool_use",
-        "web_search_tool_result",
-        "text",
-    ]
-
-
-# Errors.
-
-
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
@@ -759,108 +394,3 @@ def test_refused_thinking_is_told_no_more() -> None:
     assert CLAUDE.remedy(refusal._replace(status=500)) is None
     too_long = b'{"error":{"message":"prompt is too long: 210000 tokens > 200000 maximum"}}'
     assert CLAUDE.remedy(refusal._replace(body=too_long)) is Remedy.LESS_HISTORY
-
-
-# Whatever comes.
-
-
-@given(st.data(), st.sampled_from(sorted(p.name for p in DATA.glob("*.sse"))), st.booleans())
-def test_a_spoilt_answer_has_a_verdict(data: st.DataObject, name: str, proved: bool) -> None:
-    """Pieces of a real answer, out of order, doubled or left out."""
-    answer = recorded(name, proved=proved)
-    lines = answer.body.splitlines(keepends=True)
-    body = b"".join(data.draw(st.lists(st.sampled_from([*lines, b"\n", b"data: ", b"\xff"]))))
-    read = CLAUDE.read_reply(prompt(USER), answer._replace(body=body))
-    assert bool(read.messages) == read.verdict.kept
-
-
-KEYS = st.sampled_from(
-    [
-        "role",
-        "content",
-        "type",
-        "text",
-        "thinking",
-        "signature",
-        "id",
-        "tool_use_id",
-        "name",
-        "input",
-        "source",
-        "data",
-        "cache_control",
-    ]
-)
-LEAVES = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.text(st.characters(), max_size=3),
-    st.sampled_from(
-        ["text", "thinking", "tool_use", "tool_result", "image", "user", "assistant", "�"]
-    ),
-)
-JSON = st.recursive(
-    LEAVES,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
-    max_leaves=12,
-)
-MESSAGES = st.fixed_dictionaries(
-    {"role": st.sampled_from(["user", "assistant", "system"])},
-    optional={"content": st.lists(st.dictionaries(KEYS, JSON, max_size=5), max_size=3) | JSON},
-)
-
-
-@given(st.lists(MESSAGES | JSON, max_size=4), JSON, JSON)
-def test_any_list_of_messages_is_read_or_not(
-    said: list[object], system: object, more: object
-) -> None:
-    body = {"messages": said, "system": system, "tools": more, "model": more, "max_tokens": more}
-    read = CLAUDE.read_prompt(json.dumps(body).encode())
-    if read is None:
-        return
-    pinned = [message.raw for message in read.pinned]
-    for asked in (read, prompt(USER)):
-        json.loads(CLAUDE.inject(asked, pinned, read.claimed + read.new))
-    for message in read.claimed + read.new:
-        assert message.tokens > 0
-        for left in (CLAUDE.without_calls(message), CLAUDE.without_reasoning(message)):
-            assert left is None or json.loads(left.raw)
-
-
-@given(JSON | st.lists(st.dictionaries(KEYS, JSON, max_size=5), max_size=3), st.booleans())
-def test_any_answer_has_a_verdict(content: object, proved: bool) -> None:
-    start = {"type": "content_block_start", "index": 0, "content_block": content}
-    delta = {"type": "content_block_delta", "index": 0, "delta": content}
-    end = streamed({})[2:]
-    for answer in (
-        whole(content),
-        stream(start, delta, *end),
-        stream({"type": "message_start", "message": content}, delta),
-    ):
-        read = CLAUDE.read_reply(prompt(USER), answer._replace(proved=proved))
-        assert bool(read.messages) == read.verdict.kept
-
-
-def test_any_depth_has_a_verdict() -> None:
-    """What can just be parsed may be too deep to be written, or compared."""
-    for depth in [*range(100, 800, 100), *range(800, 1000, 3), 2000, 100_000]:
-        deep = "[" * depth + "]" * depth
-        nested = '{"content":[' * depth + "]}" * depth
-        for block in (
-            f'{{"type":"tool_use","id":"t","name":"n","input":{{"a":{deep}}}}}',
-            f'{{"type":"tool_result","tool_use_id":"t","cache_control":1,"content":[{nested}]}}',
-            f'{{"type":"thinking","signature":{deep}}}',
-        ):
-            body = f'{{"content":[{block},{{"type":"text","text":"a"}}],"stop_reason":"end_turn"}}'
-            for read in (
-                CLAUDE.read_reply(prompt(USER), Answer(200, "", body.encode(), True)),
-                CLAUDE.read_reply(prompt(USER, USER), Answer(200, "", body.encode(), False)),
-            ):
-                assert bool(read.messages) == read.verdict.kept
-            said = f'{{"role":"user","content":[{block}]}}'
-            asked = CLAUDE.read_prompt(
-                f'{{"system":{deep},"tools":{deep},"messages":[{said},{said}]}}'.encode()
-            )
-            for history in (messages(USER, assistant(thinking())), asked.new if asked else ()):
-                CLAUDE.inject(asked or prompt(USER), (), [*messages(USER), *history])
