@@ -95,7 +95,8 @@ def _reply(
 ) -> Reply:
     content = message.get("content")
     kept: dict[str, object]
-    if finish == "stop" and type(content) is str and content.strip() and len(message) == 2:
+    is_plain = len(message) == 2 and "role" in message
+    if is_plain and finish == "stop" and type(content) is str and content.strip():
         kept, verdict = {"role": "assistant", "content": content}, Verdict.COMPLETE  # nearly always
     else:
         kept = _kept(message)

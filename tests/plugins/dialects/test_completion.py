@@ -195,6 +195,12 @@ def test_content_that_is_missing_stays_missing_and_null_stays_null() -> None:
     assert "content" not in json.loads(odd.raw)
 
 
+def test_what_says_no_role_loses_nothing_else() -> None:
+    """Content and one other field are as many as role and content."""
+    said = {"content": "4", "reasoning_content": "2 + 2"}
+    assert stored(said) == {"role": "assistant", **said}
+
+
 def test_a_number_that_json_cannot_spell_is_never_stored() -> None:
     message = {"content": "NaN or Infinity?", "x": float("inf")}
     assert [reply.verdict for reply in both(message, "stop")] == [Verdict.ERROR] * 2
