@@ -46,9 +46,6 @@ def to_stderr() -> Iterator[None]:
     """
     lines = _Lines()
     logging.basicConfig(level=logging.INFO, handlers=[lines])
-    # Nobody asks where in the code a line came from, nor in which thread (Python's logging HOWTO,
-    # "Optimization").
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     try:
         yield
     finally:

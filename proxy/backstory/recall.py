@@ -216,6 +216,11 @@ class Memory:
             after, turns = self._grown(recalled, before, reply)
             try:
                 await self.within(self.store.commit(recalled.owner, after, turns))
+            except StoreUnavailable:
+                self._recent.drop(
+                    (recalled.owner, after.id)
+                )  # the next request asks the store first
+                raise
             except VersionConflict:
                 self._recent.drop((recalled.owner, after.id))
                 before = await self.within(self.store.load(recalled.owner, before.id))

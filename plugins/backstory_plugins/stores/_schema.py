@@ -1,13 +1,18 @@
 """The tables of the SQLite store, as the numbered steps that lead to them.
 
-A step that has been released is never edited; a change is a new step at the end. The number of
-steps that a file has seen is its ``user_version``.
+A step that has been released is never edited; a change is a new step at the end. What a file has
+seen is its ``user_version``: ``FIRST`` after the first step, and so on.
 """
 
 import sqlite3
 
+from backstory.errors import StoreUnavailable
+
+FIRST = 2
+"""Version 1 was that of a layout that was given up before anything was released."""
+
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (  # 1: conversations and their trees of turns
+    (  # 2: conversations and their trees of turns
         # The keys of the conversations, by their row; ``_sealed.py`` says why apart. Rows of one
         # size that are appended, overwritten in place and never deleted are never moved either.
         """
@@ -81,8 +86,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
-class NewerSchema(RuntimeError):
-    """A newer version of Backstory has written this file; nothing was changed."""
+class NewerSchema(StoreUnavailable):
+    """A newer version of Backstory has written this file, or one before the first release.
+
+    Nothing was changed.
+    """
 
 
 def migrate(connection: sqlite3.Connection) -> None:
@@ -94,16 +102,22 @@ def migrate(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         (seen,) = connection.execute("PRAGMA user_version").fetchone()
-        if seen > len(MIGRATIONS):
+        newest = FIRST - 1 + len(MIGRATIONS)
+        if seen > newest:
             raise NewerSchema(
-                f"the database has schema {seen}, this version knows up to {len(MIGRATIONS)}: "
+                f"the database has schema {seen}, this version knows up to {newest}: "
                 "install the newer Backstory again, or name another file with --store"
             )
-        for step in MIGRATIONS[seen:]:
+        if 0 < seen < FIRST:
+            raise NewerSchema(
+                "the database was written before the first release and cannot be read any more: "
+                "move it away, or name another file with --store"
+            )
+        for step in MIGRATIONS[max(0, seen - FIRST + 1) :]:
             for statement in step:
                 connection.execute(statement)
         # A pragma takes no parameters; the number is ours.
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute(f"PRAGMA user_version = {newest}")
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:

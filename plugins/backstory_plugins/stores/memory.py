@@ -93,16 +93,12 @@ class MemoryStore:
         self._all()
 
     def known(self, owner: Owner, conversation: str) -> Conversation | None:
-        """See ``spi.Store``. Makes it the most recently used one."""
-        kept = self._find(owner, conversation)
-        if kept is None:
-            return None
-        self._all().move_to_end((owner, conversation))
-        return kept.conversation
+        """See ``spi.Store``."""
+        return self._used(owner, conversation)
 
     async def load(self, owner: Owner, conversation: str) -> Conversation | None:
         """See ``spi.Store``."""
-        return self.known(owner, conversation)
+        return self._used(owner, conversation)
 
     async def path(
         self, owner: Owner, conversation: str, turn: str, limit: int | None = None
@@ -197,6 +193,14 @@ class MemoryStore:
         if self._kept is None:
             raise StoreUnavailable("the store is closed")
         return self._kept
+
+    def _used(self, owner: Owner, conversation: str) -> Conversation | None:
+        """The conversation, which is now the most recently used one."""
+        kept = self._find(owner, conversation)
+        if kept is None:
+            return None
+        self._all().move_to_end((owner, conversation))
+        return kept.conversation
 
     def _find(self, owner: Owner, conversation: str) -> _Kept | None:
         return self._all().get((owner, conversation))

@@ -71,8 +71,7 @@ class SqliteStore:
         """See ``spi.Store``.
 
         Raises:
-            StoreUnavailable: there can be no such file, or it is no database of ours.
-            RuntimeError: a newer version of Backstory has written it.
+            StoreUnavailable: there can be no such file, or it is no database of this version.
         """
         if self._open is None:
             loop = asyncio.get_running_loop()
@@ -154,6 +153,9 @@ class SqliteStore:
 
         try:
             known = await self._write(work)
+        except BaseException:
+            self._known.drop(key)
+            raise
         finally:
             waits = False
         self._known.put(key, known, known.weight)

@@ -46,6 +46,8 @@ class Relay:
         if chunk:
             self._response.send(chunk)
             self.sent = chunk
+        else:
+            self._response.flush()  # what is held back does not hold back the head
         return not (self._response.congested or self.marked)
 
 

@@ -17,6 +17,7 @@ from backstory.model import Answer, Mode, Owner, Prompt, Verdict
 from backstory.queue import ConversationQueue
 from backstory.recall import Memory, Recalled
 from backstory.receipt import Receipt
+from backstory.relayed import Relayed
 from backstory.settings import MemorySettings
 from backstory.tasks import Tasks
 from backstory.tee import Tee, Undecodable
@@ -236,7 +237,7 @@ def _receipt(exchange: Exchange) -> Hook:
         if exchange.asked is not None:
             ours = (exchange.asked - exchange.started) * 1000
             response.headers.add("Server-Timing", f"backstory;dur={ours:.1f}")
-        if headers.media_type(response.headers.get("Content-Type")) in _STREAMS:
+        if isinstance(response, Relayed) and response.media_type in _STREAMS:
             response.headers["X-Accel-Buffering"] = "no"  # an nginx in front consumes it
 
     return add
