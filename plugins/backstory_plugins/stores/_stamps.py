@@ -1,12 +1,14 @@
 """Whether a conversation is still as it was read: a table of stamps that all processes share.
 
 What is known of a conversation may be used again only while nobody has changed it, and asking
-SQLite costs a thread and a transaction. So whoever changes a conversation also changes a stamp in a
-file that every process has mapped: before COMMIT to one that nobody may trust, and after COMMIT,
-but before anybody is told of it, to one that was never used. A reader that took the stamp before
-it read may use what it read for as long as the stamp is the same.
+SQLite costs a thread and a transaction. So every conversation has a stamp in a file that every
+process has mapped: two counts, of changes begun and of the last one ended. Whoever changes it counts
+one more as begun before COMMIT, when it alone may write, and notes it as ended after COMMIT, but
+before anybody is told. A reader that took the stamp before it read may use what it read for as
+long as the stamp is the same.
 
-A process that dies in between leaves a stamp that nobody trusts, which is slow and right. Many
+Nobody trusts counts that differ. So a process that dies in between, and one that notes its end
+after another has begun or even ended, leave what is slow and right until the next change. Many
 conversations share a stamp: then one is read again without need.
 """
 
@@ -16,9 +18,7 @@ import os
 from pathlib import Path
 
 SLOTS = 65536
-_BYTES = SLOTS * 8
-_UNTRUSTED = 1
-_MASK = 2**64 - 2
+_BYTES = SLOTS * 16
 
 
 class Stamps:
@@ -34,24 +34,24 @@ class Stamps:
         self._descriptor = self._open()
         self._map = mmap.mmap(self._descriptor, _BYTES)
         self._table = memoryview(self._map).cast("Q")
-        self._last = int.from_bytes(os.urandom(8), "little") & _MASK
         self._changing: dict[int, int] = {}
 
     def read(self, slot: int) -> int:
         """The stamp now; 0: what is read now must not be used again."""
-        stamp = self._table[slot]
-        return 0 if stamp & _UNTRUSTED else stamp
+        begun = self._table[2 * slot]
+        return begun if self._table[2 * slot + 1] == begun else 0
 
     def change(self, slot: int) -> None:
         """Inside the transaction that changes a conversation: nobody may trust what is known of it."""
-        self._changing[slot] = self._table[slot] = self._fresh() | _UNTRUSTED
+        # Only one process at a time is inside such a transaction: no count is lost or used twice.
+        self._changing[slot] = self._table[2 * slot] = self._table[2 * slot] + 1
 
     def changed(self) -> dict[int, int]:
         """After the end of that transaction, before anybody is told: the new stamp of each slot."""
         fresh: dict[int, int] = {}
         for slot, mine in self._changing.items():
-            if self._table[slot] == mine:  # else another process is changing it already
-                self._table[slot] = fresh[slot] = self._fresh()
+            if self._table[2 * slot] == mine:  # else another process is changing it already
+                self._table[2 * slot + 1] = fresh[slot] = mine
         self._changing.clear()
         return fresh
 
@@ -88,8 +88,3 @@ class Stamps:
         except FileNotFoundError:
             return False
         return os.path.samestat(there, os.fstat(descriptor))
-
-    def _fresh(self) -> int:
-        """A stamp that was never used: processes begin at random places."""
-        self._last = (self._last + 2) & _MASK
-        return self._last or self._fresh()
