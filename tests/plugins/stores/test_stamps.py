@@ -80,19 +80,19 @@ def test_between_change_and_changed_nobody_trusts_it(file: str) -> None:
 
 
 @given(st.lists(st.lists(st.sampled_from([0, 1, 2, SLOTS - 1]), max_size=3), max_size=20))
-def test_no_stamp_is_ever_used_twice(
+def test_no_stamp_of_a_slot_is_ever_used_twice(
     tmp_path_factory: pytest.TempPathFactory, transactions: list[list[int]]
 ) -> None:
-    used: set[int] = set()
+    used: set[tuple[int, int]] = set()
     with closing(Stamps(str(tmp_path_factory.mktemp("stamps") / "db"))) as stamps:
         for slots in transactions:
             for slot in slots:
                 stamps.change(slot)
             fresh = stamps.changed()
             assert fresh.keys() == set(slots)
-            assert used.isdisjoint(fresh.values())
+            assert used.isdisjoint(fresh.items())
             assert all(stamps.read(slot) == stamp for slot, stamp in fresh.items())
-            used.update(fresh.values())
+            used.update(fresh.items())
 
 
 def test_other_slots_stand(file: str) -> None:
