@@ -63,7 +63,7 @@ def test_a_child_is_not_given_what_its_parent_is() -> None:
             os.write(writer, random_bytes(16))
             os._exit(0)
         os.close(writer)
-        with open(reader, "rb") as answer:
+        with os.fdopen(reader, "rb") as answer:
             given.append(answer.read())
         assert os.waitpid(child, 0)[1] == 0
     given.append(random_bytes(16))

@@ -1,6 +1,7 @@
 """What an answer was, and which of it memory keeps."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -29,7 +30,7 @@ def streamed(body: bytes, *, proved: bool = True, prompt: Prompt = NOTHING) -> R
     return read_stream(prompt, Answer(200, "text/event-stream", body, proved))
 
 
-def stored(message: dict[str, object], finish: str = "stop") -> dict[str, object]:
+def stored(message: Mapping[str, object], finish: str = "stop") -> dict[str, object]:
     whole, pieces = both(message, finish)
     assert json.loads(whole.messages[0].raw) == json.loads(pieces.messages[0].raw)
     value = json.loads(whole.messages[0].raw)

@@ -11,16 +11,21 @@ from backstory_plugins.stores._stamps import Stamps
 def main(file: str, slot: int) -> None:
     """Do as standard input says."""
     stamps = Stamps(file)
-    print("open", flush=True)
+    _answer("open")
     for line in sys.stdin:
         match line.strip():
             case "change":
                 stamps.change(slot)
             case "changed":
                 stamps.changed()
-            case "close":
+            case _:
                 stamps.close()
-        print("done", flush=True)
+        _answer("done")
+
+
+def _answer(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

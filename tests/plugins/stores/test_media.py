@@ -24,6 +24,10 @@ def picture(seed: int, size: int = 30_000) -> bytes:
     return base64.b64encode(random.Random(seed).randbytes(size))
 
 
+def stored_bytes(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.iterdir())
+
+
 def back(data: bytes, key: bytes = KEY) -> bytes:
     rest, holes, media = split(data, key)
     return join(rest, holes, media.__getitem__)
@@ -142,7 +146,7 @@ async def test_what_is_erased_takes_its_pictures_along(store: SqliteStore, tmp_p
         assert picture(1)[:64] not in stored, "sealed, like everything else"
     assert await store.erase(ADA, "c1")
     assert rows(store) == 1
-    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    stored = stored_bytes(tmp_path)
     assert key not in stored, "and what SQLite left of it is noise without its key"
     assert await store.turn(ADA, "c2", kept.id) == kept
 
