@@ -3,6 +3,8 @@
 A test may be skipped where a server is missing, but not in CI: there, everything runs. Such a test
 calls ``pytest.skip("server missing: nginx")``; with ``CI=true`` that is a failure.
 
+A test that is marked ``long("why")`` runs with ``--long`` only; without it, the run ends with how many and why.
+
 No code of ours may block an event loop. A test fails if some did, whoever caught the error. What
 blocks by design may be called by a test itself; the marker ``allow_blocking`` switches all of it off.
 """
@@ -11,6 +13,7 @@ import inspect
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from tests.wire.upstreams import RecordingUpstream
 
 PREFIX = "server missing:"
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+"""Why long tests do not run, and how many for each reason."""
 
 # No deadline: these machines are shared. In CI every run tries the same examples.
 settings.register_profile(
@@ -34,6 +39,36 @@ settings.register_profile(
 settings.load_profile("ours")
 OURS = ["backstory", "backstory_plugins"]
 TESTS = ("test_", "conftest.")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of ``scripts/test``."""
+    parser.addoption("--long", action="store_true", help="run the long tests as well")
+    parser.addoption(
+        "--clients-table", action="store_true", help="write the table of docs/clients.md anew"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long tests out, unless they are asked for."""
+    if config.getoption("--long"):
+        return
+    long = {item: mark for item in items if (mark := item.get_closest_marker("long"))}
+    config.stash[LEFT_OUT] = Counter(_why_long(*mark.args) for mark in long.values())
+    items[:] = [item for item in items if item not in long]
+    config.hook.pytest_deselected(items=[*long])
+
+
+def _why_long(reason: str) -> str:
+    return reason
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what was left out, and why."""
+    for reason, count in config.stash.get(LEFT_OUT, Counter()).items():
+        terminalreporter.write_line(f"left out without --long: {reason} ({count} tests)")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,9 +13,8 @@ Pure: everything looked up in the store is in ``Stored``. Fingerprints are keyed
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import Enum, auto
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from backstory.model import Head, Message, Mode, Turn
 
@@ -33,6 +32,8 @@ class Decision(Enum):
     """Results of calls that are not on the path: forwarded, not stored."""
     APPEND = auto()
     """Only the new turn was sent: history goes before it."""
+    APPEND_AT = auto()
+    """The reply that this continues was named: the path to it goes before the request."""
     EXTEND = auto()
     """The whole path was sent."""
     EXTEND_SPINE = auto()
@@ -59,6 +60,7 @@ class Decision(Enum):
 
 READINGS: dict[Decision, Reading] = {
     Decision.APPEND: "delta",
+    Decision.APPEND_AT: "delta",
     Decision.NEW: "delta",
     Decision.ORPHAN_TOOL_RESULT: "delta",
     Decision.PASS_THROUGH: "delta",
@@ -77,14 +79,13 @@ READINGS: dict[Decision, Reading] = {
 """What the receipt says in ``as``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """What the store knows that a request can be aligned with."""
 
     head: Head | None = None
     path: tuple[Turn, ...] = ()
     """The turns up to the head; only the newest are needed for a request that claims no history."""
-    match: Turn | None = None
+    match: Head | None = None
     """The deepest turn of any branch up to which the claimed history is the stored one."""
     first_fingerprints: frozenset[bytes] = frozenset()
     """Of the first message of every root."""
@@ -94,13 +95,14 @@ class Stored:
     longest_claim: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What to do with a request."""
 
     decision: Decision
-    history: tuple[tuple[Message, ...], ...] = ()
-    """Stored messages to put before the client's, by turn; the last may be the beginning of one."""
+    told: tuple[Turn, ...] = ()
+    """Stored turns to put before the client's messages."""
+    without: int = 0
+    """How many messages at the end of ``told`` the client has sent itself."""
     parent: Head | None = None
     """The turn under which the new ones go; ``None``: a root."""
     imported: tuple[Message, ...] = ()
@@ -127,8 +129,14 @@ def align(claimed: Sequence[Message], new: Sequence[Message], stored: Stored) ->
         return _without_claim(new, stored)
     plan = _with_claim([m.fingerprint for m in claimed], claimed, new, stored)
     if any(m.answers for m in new):
-        return replace(plan, learns=None)  # a tool loop's own messages are sent again by everybody
+        return plan._replace(learns=None)  # a tool loop's own messages are sent again by everybody
     return plan
+
+
+def append_at(path: Sequence[Turn]) -> Plan:
+    """A request that names the reply it continues; ``path``: the newest turns up to that one."""
+    parent = head_of(path[-1])
+    return Plan(Decision.APPEND_AT, tuple(path), parent=parent, pins=True)
 
 
 def head_of(turn: Turn) -> Head:
@@ -139,22 +147,21 @@ def head_of(turn: Turn) -> Head:
 def _without_claim(new: Sequence[Message], stored: Stored) -> Plan:
     if stored.head is None:
         return Plan(Decision.NEW)
-    asked_for = {call for turn in stored.path for m in turn.messages for call in m.calls}
-    if any(answer not in asked_for for m in new for answer in m.answers):
+    answers = {answer for m in new for answer in m.answers}
+    if answers and not answers <= _asked_for(stored.path):
         return Plan(Decision.ORPHAN_TOOL_RESULT, stores=False)
     if stored.mode in ("transcript", "window"):
         if new[0].fingerprint in stored.first_fingerprints:
             return Plan(Decision.FORK)
         return Plan(Decision.DETACHED, moves_head=False)
-    history = tuple(turn.messages for turn in stored.path)
-    return Plan(Decision.APPEND, history, stored.head, pins=True, learns="delta")
+    return Plan(Decision.APPEND, stored.path, parent=stored.head, pins=True, learns="delta")
 
 
 def _with_claim(
     claim: list[bytes], claimed: Sequence[Message], new: Sequence[Message], stored: Stored
 ) -> Plan:
     said = [m.fingerprint for turn in stored.path for m in turn.messages]
-    anchor = head_of(stored.match) if stored.match else None
+    anchor = stored.match
     known = anchor.size if anchor else 0  # as far as whole turns go
     # A first message in common is a common beginning, even if its first reply differs.
     shared = known or int(claim[0] in stored.first_fingerprints)
@@ -201,7 +208,7 @@ def _window(
     """History is the path without its last ``length`` messages."""
     return Plan(
         decision,
-        _but_last(stored.path, length),
+        *_but_last(stored.path, length),
         stored.head,
         imported,
         pins=True,
@@ -218,18 +225,22 @@ def _window_fork(claim: list[bytes], said: list[bytes], stored: Stored) -> Plan 
     for turn in stored.path:
         if turn.size == end:
             before = _but_last(stored.path, len(said) - at)
-            return Plan(Decision.WINDOW_FORK, before, head_of(turn), pins=True)
+            return Plan(Decision.WINDOW_FORK, *before, head_of(turn), pins=True)
     return None
 
 
-def _but_last(path: Sequence[Turn], length: int) -> tuple[tuple[Message, ...], ...]:
-    """The messages of ``path`` by turn, without the last ``length`` messages."""
-    groups = [turn.messages for turn in path]
-    while groups and length >= len(groups[-1]):
-        length -= len(groups.pop())
-    if groups and length:
-        groups[-1] = groups[-1][:-length]
-    return tuple(groups)
+def _but_last(path: Sequence[Turn], length: int) -> tuple[tuple[Turn, ...], int]:
+    """The turns of ``path`` without the last ``length`` messages; how many of those are left in it."""
+    kept = list(path)
+    while kept and length >= (size := len(kept[-1].asked) + len(kept[-1].reply)):
+        length -= size
+        kept.pop()
+    return tuple(kept), length if kept else 0
+
+
+def _asked_for(path: Sequence[Turn]) -> set[str]:
+    """The ids of all calls on ``path``."""
+    return {call for turn in path for m in turn.messages for call in m.calls}
 
 
 def _spine(messages: Sequence[Message]) -> list[bytes]:

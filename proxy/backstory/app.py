@@ -21,10 +21,9 @@ from backstory.exchange import of
 from backstory.keys import Ring, read_or_make
 from backstory.manage import PREFIX, Manage
 from backstory.recall import Memory
-from backstory.registry import load_dialects, load_store
+from backstory.registry import dialects_of, load_policy, load_store
 from backstory.relayed import end_after_chunks, leave_head_alone
 from backstory.routes import BUILT_IN, RouteTable
-from backstory.run_options import check_loop
 from backstory.session import CookieSeal
 from backstory.spi import Store
 from backstory.tasks import Tasks
@@ -79,8 +78,8 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
     for warning in config.warnings():
         log.warning("%s", warning)
     rows = (*config.routes, *BUILT_IN)
-    table = RouteTable(rows, load_dialects(row.dialect for row in rows))
-    memory = Memory(load_store(config.store), config)
+    table = RouteTable(rows, dialects_of(rows))
+    memory = Memory(load_store(config.store), config, load_policy(config.policy))
     tasks = Tasks()
     upstreams = _upstreams(config, tasks)
     head = UpstreamHead(config, config, via=config.via)
@@ -96,14 +95,13 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
     app = web.Application(middlewares=[stage for _, stage in stages_in_order])
     everything = _Everything("/")
     app.router.register_resource(everything)
-    everything.add_route("*", handle, expect_handler=ignore_expect)
+    everything.anything = everything.add_route("*", handle, expect_handler=ignore_expect)
     app.on_response_prepare.extend((leave_head_alone, end_after_chunks))
 
     async def drain(_: web.Application) -> None:
         manage.draining = True
 
     async def run(_: web.Application) -> AsyncIterator[None]:
-        check_loop(asyncio.get_running_loop())
         await memory.store.open()
         expiry = tasks.spawn(_expire(memory.store, config.single_use_ttl), name="expire")
         yield
@@ -112,6 +110,7 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
         for upstream in upstreams.values():
             await upstream.close()
         await memory.store.close()
+        memory.close()
 
     app.on_shutdown.append(drain)
     app.cleanup_ctx.append(run)
@@ -121,8 +120,10 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
 class _Everything(web.PlainResource):
     """Any target: no pattern of aiohttp's matches ``*``, or a path with an escaped line end."""
 
+    anything: web.AbstractRoute
+
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo, set[str]]:
-        return web.UrlMappingMatchInfo({}, next(iter(self))), set()
+        return web.UrlMappingMatchInfo({}, self.anything), set()
 
 
 async def _expire(store: Store, ttl: float) -> None:

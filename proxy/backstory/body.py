@@ -2,10 +2,15 @@
 
 from collections.abc import AsyncIterator
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from backstory.errors import BackstoryError
 from backstory.tee import Decoder, Undecodable
+
+
+def arrived(request: web.Request) -> bool:
+    """Whether the whole body, of a length that was said, came with the head."""
+    return request.content.is_eof() and "Content-Length" in request.headers
 
 
 async def stream_body(request: web.Request) -> AsyncIterator[bytes]:
@@ -24,6 +29,8 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
     if (request.content_length or 0) > max_bytes:
         raise _too_large(max_bytes)
     await _continue(request)
+    if arrived(request):
+        return request.content.read_nowait()  # it came with the head
     pieces, size = [], 0
     async for piece in request.content.iter_any():
         pieces.append(piece)
@@ -51,10 +58,9 @@ def decode_body(body: bytes, codings: tuple[str, ...], max_bytes: int) -> bytes 
 
 async def _continue(request: web.Request) -> None:
     """Tell a client that waits for it to go on (RFC 9110 section 10.1.1)."""
-    if request.headers.get("Expect", "").lower() == "100-continue" and tuple(request.version) == (
-        1,
-        1,
-    ):
+    if "Expect" not in request.headers or request.version != HttpVersion11:
+        return
+    if request.headers["Expect"].lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # An interim response is none: the head of the answer is still to come.
         request.writer.output_size = 0

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from backstory import problems as checks
 from backstory.errors import ConfigError
+from backstory.registry import dialect_problems
 from backstory.settings import (
     AuthSettings,
     MemorySettings,
@@ -57,8 +58,10 @@ class Config(
             *checks.worker_problems(self, self),
             *checks.auth_problems(self, strict=self.strict),
             *checks.session_problems(self),
+            *checks.memory_problems(self),
             *checks.number_problems(numbers),
             *checks.row_problems(self.routes),
+            *dialect_problems(self.routes),
         ]
 
     def warnings(self) -> list[str]:
@@ -176,7 +179,7 @@ def _read_routes(rows: object, problems: list[str]) -> tuple[RouteSettings, ...]
                 problems.append(f"{where}: unknown")
                 continue
             try:
-                values[name] = _parse(hints[name], value)
+                values[name] = _table(value) if name == "options" else _parse(hints[name], value)
             except ValueError as exc:
                 problems.append(f"{where}: {exc}")
         needed = {"match": "/", "dialect": ""}
@@ -223,6 +226,12 @@ def _parse(kind: Any, given: object) -> Any:
     if kind is str:
         return text
     return Secret(str(given))  # Secret, or Secret | None: blanks may belong to it
+
+
+def _table(given: object) -> dict[str, Any]:
+    if isinstance(given, dict):
+        return given
+    raise ValueError("write [route.options], a table below its [[route]]")
 
 
 def _items(given: object) -> list[str]:

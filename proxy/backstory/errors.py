@@ -38,3 +38,7 @@ class ConfigError(Exception):
         """``problems``: name of the setting, what is wrong, what to do."""
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class NoSuchTurn(Exception):
+    """The turn that a request continues is not stored (any more)."""

@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from aiohttp import web
 
-from backstory.model import Identity, Mode, Verdict
+from backstory.model import Answer, Identity, Mode, Verdict
 from backstory.receipt import Receipt
 from backstory.routes import Route
 from backstory.tee import Tee
 
 Hook = Callable[[web.StreamResponse], Awaitable[None]]
-Source = Literal["header", "prefix", "client", "claim", "cookie", "fallback", ""]
+Source = Literal["header", "prefix", "body", "client", "claim", "cookie", "fallback", ""]
 
 
 @dataclass(slots=True)
@@ -30,9 +30,10 @@ class Capture:
     """Reads the proved end and settles; outlives the client. Written by ``forward``."""
 
 
-@dataclass(slots=True)
 class Exchange:
     """Each field names the stage that writes it."""
+
+    # The defaults are the class's: there are many fields, and an exchange writes few.
 
     id: str
     target: str
@@ -51,13 +52,17 @@ class Exchange:
     """``session``: its id, within the owner's namespace."""
     source: Source = ""
     """``session``: what named the conversation."""
+    fresh: bool = False
+    """``session``: its name was made for this request, so there is nothing to read of it."""
+    after: str | None = None
+    """``memory``: the turn that this one continues, where the body names its reply."""
     preset: Mode = "auto"
     """``session``: how a known client keeps its history."""
     receipt: Receipt | None = None
     """``session`` (off) or ``memory``: what the answer says that memory did."""
     reason: str | None = None
     """``session``: why the cookie did not count."""
-    before_head: list[Hook] = field(default_factory=list)
+    before_head: list[Hook]
     """Called between making the response and sending its head: the last moment for a header."""
     recalled: bool = False
     """``memory``: the conversation was read, and what the client says of it (``If-Match``) is done."""
@@ -65,6 +70,8 @@ class Exchange:
     """``memory``: what to send upstream; ``None``: the client's body as it comes."""
     rewritten: bool = False
     """``memory``: ``body`` is not what the client sent, and has no content coding."""
+    again: Callable[[Answer], bool] | None = None
+    """``memory``: told an upstream's refusal, puts another request into ``body`` if that may help."""
     turn: str | None = None
     """``memory``: the id that the turn has once stored."""
     capture: Capture | None = None
@@ -81,6 +88,20 @@ class Exchange:
     """``committed``, ``discarded(why)``, or ``passed``: nothing was to be remembered."""
     error: str | None = None
     """Code of an error of ours."""
+
+    def __init__(self, ident: str, target: str, started: float) -> None:
+        """``started``: seconds of the loop's clock."""
+        self.id, self.target, self.started = ident, target, started
+        self.before_head = []
+
+    def let_go(self) -> None:
+        """Forget everything: it is over.
+
+        Nobody has to look for it as garbage then, and an idle connection, whose last request aiohttp
+        keeps until the next one, keeps nothing of ours.
+        """
+        self.before_head.clear()
+        self.__dict__.clear()
 
 
 EXCHANGE = web.RequestKey("exchange", Exchange)

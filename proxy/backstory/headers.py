@@ -23,6 +23,8 @@ _HOP_BY_HOP = frozenset(
 )
 _FRAMING = frozenset((b"content-length", b"host", b"expect"))  # said anew on each side
 
+_STAY = _HOP_BY_HOP | _FRAMING
+
 CREDENTIALS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 """Where SDKs put their key, in the order in which we look."""
 
@@ -37,22 +39,23 @@ def cookie_name(*, https: bool) -> str:
     return _COOKIE_NAMES[0 if https else 1].decode()
 
 
-def end_to_end(fields: Fields) -> list[tuple[bytes, bytes]]:
-    """The fields that go on to the other side; framing and everything of our own stays here."""
-    named = _HOP_BY_HOP
+def end_to_end(fields: Fields, also: Iterable[bytes] = ()) -> list[tuple[bytes, bytes]]:
+    """The fields that go on to the other side; framing and everything of our own stays here.
+
+    ``also``: lower-case names of others that do not go on.
+    """
+    stay = _STAY.union(also)
     for name, value in fields:
-        if name.lower() == b"connection":
-            named = named.union(token.strip().lower() for token in value.split(b","))
+        if len(name) == 10 and name.lower() == b"connection":
+            stay = stay.union([token.strip().lower() for token in value.split(b",")])
     return [
-        (name, value)
-        for name, value in fields
-        if (lower := name.lower()) not in named and lower not in _FRAMING and not is_ours(lower)
+        field for field in fields if (lower := field[0].lower()) not in stay and not is_ours(lower)
     ]
 
 
 def is_ours(lower: bytes) -> bool:
     """Whether a field (lower case) is one of ours; the spelling with ``_`` is the same to CGI."""
-    return lower.replace(b"_", b"-").startswith(b"backstory-")
+    return lower.startswith((b"backstory-", b"backstory_"))
 
 
 def without(fields: Fields, names: Iterable[bytes]) -> list[tuple[bytes, bytes]]:

@@ -1,31 +1,73 @@
-"""What of the stored turns is told again: not too many, and never half a tool call."""
+"""What of the stored turns is told again: in the dialect's form, and never half a tool call."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from backstory.model import Message
+from backstory.model import Message, Turn
 from backstory.spi import Dialect
 
 WithoutCalls = Callable[[Message], Message | None]
 
 
-def newest(
-    groups: Sequence[tuple[Message, ...]], max_turns: int
-) -> tuple[tuple[Message, ...], ...]:
-    """The last ``max_turns`` groups at most, beginning where no tool result loses its call.
+class Telling(NamedTuple):
+    """The turns of a path behind a cut, as one dialect tells them; grows with the path."""
 
-    In the middle of a chain of calls that is longer there is no such place: then all of them, for
-    ``repaired`` to leave out the first results. Without the last call the next result has none.
-    """
-    kept = groups[-max_turns:] if max_turns else ()
-    begins = (at for at, group in enumerate(kept) if not (group and group[0].answers))
-    return tuple(kept[next(begins, 0) :])
+    form: str
+    plain: bool
+    """Told without reasoning."""
+    cut: int
+    """How many turns of the path are not told."""
+    settled: tuple[Message, ...]
+    """As an upstream accepts it, whatever follows."""
+    pending: tuple[Message, ...]
+    """Calls at the end, and what has been answered of them: what follows may be the rest."""
+    tokens: int
+    """Of ``settled``, an estimate."""
+
+    def followed_by(self, messages: Sequence[Message], dialect: Dialect) -> tuple[Message, ...]:
+        """All of it, as an upstream accepts it in front of ``messages``."""
+        if not self.pending:
+            return self.settled
+        return self.settled + repaired(self.pending, messages, dialect.without_calls)
 
 
-def in_form(history: Sequence[Message], dialect: Dialect) -> list[Message]:
+def telling(dialect: Dialect, turns: Sequence[Turn], *, cut: int, plain: bool = False) -> Telling:
+    """``turns`` as ``dialect`` tells them."""
+    return grown(Telling(dialect.form, plain, cut, (), (), 0), dialect, turns)
+
+
+def grown(before: Telling, dialect: Dialect, turns: Sequence[Turn]) -> Telling:
+    """``before`` with ``turns`` behind it."""
+    more = in_form([m for turn in turns for m in turn.messages], dialect, plain=before.plain)
+    said = [*before.pending, *more]
+    end = _settled(said)
+    settled: tuple[Message, ...] = tuple(said[:end])
+    if any(message.calls or message.answers for message in settled):
+        settled = repaired(settled, (), dialect.without_calls)
+    tokens = before.tokens + sum([message.tokens for message in settled])
+    told = before.settled + settled
+    return Telling(before.form, before.plain, before.cut, told, tuple(said[end:]), tokens)
+
+
+def in_form(
+    history: Sequence[Message], dialect: Dialect, *, plain: bool = False
+) -> Sequence[Message]:
     """``history`` as ``dialect`` can tell it: other dialects' messages by their text alone."""
     form = dialect.form
+    if not plain and all(message.form == form for message in history):
+        return history
     told = [m if m.form == form else dialect.told(m) for m in history]
+    if plain:
+        told = [m and dialect.without_reasoning(m) for m in told]
     return [message for message in told if message is not None]
+
+
+def _settled(history: Sequence[Message]) -> int:
+    """How much of ``history`` no message that follows can change: all but calls at its end."""
+    end = len(history)
+    while end and history[end - 1].answers:
+        end -= 1
+    return end - 1 if end and history[end - 1].calls else len(history)
 
 
 def repaired(

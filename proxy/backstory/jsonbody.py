@@ -7,10 +7,13 @@ is put in is pasted between them. Only C-accelerated pieces of the standard libr
 
 import json
 import re
+from collections.abc import Container
 from json.decoder import scanstring  # type: ignore[attr-defined]  # not in typeshed
 from typing import NamedTuple
 
-_decode = json.JSONDecoder().raw_decode
+_BLANKS = " \t\n\r"
+_decode = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # not in typeshed
+_value = tuple.__new__
 _skip = re.compile(r"[ \t\n\r]*").match
 
 
@@ -41,40 +44,55 @@ def decode(body: bytes) -> str:
     return text
 
 
-def walk_object(text: str, start: int = 0, *, whole: bool = True) -> dict[str, list[Value]]:
+def walk_object(
+    text: str, start: int = 0, *, whole: bool = True, arrays: Container[str] = ()
+) -> dict[str, list[Value]]:
     """Every key of the object at ``start`` with all the values it is given, in order.
 
-    ``whole``: nothing but white space may stand around it.
+    Args:
+        text: the JSON.
+        start: where the object begins, or blanks before it.
+        whole: nothing but white space may stand around it.
+        arrays: keys of which an array is walked in the same go: its value is a ``list`` of ``Value``.
 
     Raises:
         NotJson: no object there, trailing data, or nested too deep.
     """
     fields: dict[str, list[Value]] = {}
     try:
-        at = _after_blanks(text, start)
+        at = start
         if text[at] != "{":
-            raise NotJson("not an object")
-        at = _after_blanks(text, at + 1)
+            at = _after_blanks(text, at)
+            if text[at] != "{":
+                raise NotJson("not an object")
+        at += 1
+        if text[at] in _BLANKS:
+            at = _after_blanks(text, at)
         while text[at] != "}":
             if text[at] != '"':
                 raise NotJson("a key is no string")
             key, at = scanstring(text, at + 1)
-            at = _after_blanks(text, at)
+            if text[at] in _BLANKS:
+                at = _after_blanks(text, at)
             if text[at] != ":":
                 raise NotJson("a key without a value")
-            begin = _after_blanks(text, at + 1)
-            value, at = _decode(text, begin)
-            fields.setdefault(key, []).append(Value(value, begin, at))
-            at = _after_blanks(text, at)
-            if text[at] == ",":
-                at = _after_blanks(text, at + 1)
-                if text[at] == "}":
-                    raise NotJson("a comma before the end")
-            elif text[at] != "}":
-                raise NotJson("no comma between fields")
-        if whole and _after_blanks(text, at + 1) != len(text):
+            begin = at + 1
+            if text[begin] in _BLANKS:
+                begin = _after_blanks(text, begin)
+            value: object
+            if key in arrays and text[begin] == "[":
+                value, at = _walk_array(text, begin)
+            else:
+                value, at = _decode(text, begin)
+            found = _value(Value, (value, begin, at))
+            if key in fields:
+                fields[key].append(found)
+            else:
+                fields[key] = [found]
+            at = _after_comma(text, at, "}")
+        if whole and at + 1 != len(text) and _after_blanks(text, at + 1) != len(text):
             raise NotJson("trailing data")
-    except (IndexError, RecursionError, ValueError) as exc:
+    except (IndexError, RecursionError, StopIteration, ValueError) as exc:
         raise NotJson(str(exc)) from exc
     return fields
 
@@ -85,24 +103,41 @@ def walk_array(text: str, start: int) -> list[Value]:
     Raises:
         NotJson: no array there, or nested too deep.
     """
-    elements: list[Value] = []
     try:
         if text[start] != "[":
             raise NotJson("not an array")
-        at = _after_blanks(text, start + 1)
-        while text[at] != "]":
-            value, end = _decode(text, at)
-            elements.append(Value(value, at, end))
-            at = _after_blanks(text, end)
-            if text[at] == ",":
-                at = _after_blanks(text, at + 1)
-                if text[at] == "]":
-                    raise NotJson("a comma before the end")
-            elif text[at] != "]":
-                raise NotJson("no comma between elements")
-    except (IndexError, RecursionError, ValueError) as exc:
+        return _walk_array(text, start)[0]
+    except (IndexError, RecursionError, StopIteration, ValueError) as exc:
         raise NotJson(str(exc)) from exc
-    return elements
+
+
+def _walk_array(text: str, start: int) -> tuple[list[Value], int]:
+    elements: list[Value] = []
+    at = start + 1
+    if text[at] in _BLANKS:
+        at = _after_blanks(text, at)
+    while text[at] != "]":
+        value, end = _decode(text, at)
+        elements.append(_value(Value, (value, at, end)))
+        at = _after_comma(text, end, "]")
+    return elements, at + 1
+
+
+def _after_comma(text: str, at: int, end: str) -> int:
+    """Where the next item begins, or ``end`` stands."""
+    char = text[at]
+    if char in _BLANKS:
+        at = _after_blanks(text, at)
+        char = text[at]
+    if char == ",":
+        at += 1
+        if text[at] in _BLANKS:
+            at = _after_blanks(text, at)
+        if text[at] == end:
+            raise NotJson("a comma before the end")
+    elif char != end:
+        raise NotJson("no comma between two items")
+    return at
 
 
 def read_object(body: bytes) -> dict[str, object]:

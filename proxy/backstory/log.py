@@ -3,12 +3,15 @@
 import json
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener
 from queue import SimpleQueue
+
+GATHER_SECONDS = 0.1
+"""How long a line may wait for others."""
 
 
 class JsonLines(logging.Formatter):
@@ -41,18 +44,53 @@ def to_stderr() -> Iterator[None]:
 
     Whoever reads our standard error slowly must not stall an event loop.
     """
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines())
-    records: SimpleQueue[logging.LogRecord] = SimpleQueue()
-    listener = QueueListener(records, handler)
-    logging.basicConfig(level=logging.INFO, handlers=[_Enqueue(records)])
-    listener.start()
+    lines = _Lines()
+    logging.basicConfig(level=logging.INFO, handlers=[lines])
     try:
         yield
     finally:
-        listener.stop()
+        lines.finish()
 
 
-class _Enqueue(QueueHandler):
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record  # formatted by the thread that writes it
+class _Lines(logging.Handler):
+    """Gathers records for a moment and writes them at once: waking a thread costs more than a line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(JsonLines())
+        self._records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+        self._some = threading.Event()
+        self._finished = threading.Event()
+        # A daemon: what nobody reads must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def createLock(self) -> None:  # noqa: N802 - the name is logging's
+        """See logging.Handler. None: the queue is enough."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler. Formatted by the thread that writes it."""
+        self._records.put(record)
+        if not self._some.is_set():
+            self._some.set()
+
+    def finish(self) -> None:
+        """Write what is left."""
+        self._finished.set()
+        self._some.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._some.wait():
+            finished = self._finished.wait(GATHER_SECONDS)
+            self._some.clear()
+            if lines := list(self._waiting()):
+                sys.stderr.write("".join(lines))
+                sys.stderr.flush()
+            if finished and self._records.empty():
+                return
+
+    def _waiting(self) -> Iterator[str]:
+        while not self._records.empty():
+            yield self.format(self._records.get()) + "\n"

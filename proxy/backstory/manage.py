@@ -123,7 +123,7 @@ class Manage:
         return json_answer(_turn_json(turn) + b"\n")
 
     async def _erase(self, request: web.Request, names: tuple[str, ...]) -> web.Response:
-        if not await self._memory.within(self._store.erase(_owner(request), names[0])):
+        if not await self._memory.erase(_owner(request), names[0]):
             raise _not_found()
         return web.Response(status=204)
 

@@ -102,8 +102,7 @@ class Head(NamedTuple):
     tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
+class Conversation(NamedTuple):
     """A conversation without its turns."""
 
     id: str
@@ -116,6 +115,10 @@ class Conversation:
     """How the client keeps its own history, as learned."""
     longest_claim: int = 0
     """Most messages of history that a request has claimed."""
+    cut: int = 0
+    """How many of the oldest turns of the path are not told any more (``docs/alignment.md``)."""
+    plain: bool = False
+    """The upstream has refused the reasoning in this history: it is told without."""
     pinned: tuple[bytes, ...] = ()
     """The leading system messages as last sent, raw."""
     dialects: tuple[str, ...] = ()
@@ -123,6 +126,14 @@ class Conversation:
     """Nobody has named it a second time: erased after ``single_use_ttl``."""
     created: float = 0.0
     updated: float = 0.0
+
+
+class Budget(NamedTuple):
+    """How much history may be told in front of a request."""
+
+    turns: int
+    tokens: int | None
+    """An estimate; ``None``: as many as there are."""
 
 
 class Verdict(Enum):
@@ -133,6 +144,8 @@ class Verdict(Enum):
     """The model asks for tools; the turn waits for their results."""
     TRUNCATED = "truncated"
     """The length limit ended it, with text to show."""
+    PAUSED = "paused"
+    """The upstream asks to be called again with what it has said so far."""
     FILTERED = "filtered"
     ERROR = "error"
     EMPTY = "empty"
@@ -148,8 +161,7 @@ class Verdict(Enum):
         return self in (Verdict.COMPLETE, Verdict.TOOL, Verdict.TRUNCATED)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What the upstream said, as memory keeps it. ``messages`` is empty unless the verdict is kept."""
 
     verdict: Verdict
@@ -182,8 +194,7 @@ class Answer(NamedTuple):
     """The body that was sent upstream for it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """A request, read: what of it is pinned, what it claims to be history, what is new."""
 
     body: bytes
@@ -208,6 +219,8 @@ class Prompt:
     """Estimate of what fills the context besides messages: tool schemas, top-level instructions."""
     follows: str = ""
     """The upstream's name of the reply that this continues (``previous_response_id``)."""
+    conversation: str = ""
+    """The conversation that the body itself names (``conversation`` in Responses)."""
     stores: bool = True
     """Whether the client lets the turn be kept (``store`` in Responses)."""
 

@@ -25,7 +25,14 @@ _PATH = re.compile(r"""/[!"$->@-~]*""")  # visible ASCII but ? and #: what a pat
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z:\[\]-]+")  # RFC 9110 5.6.2, or a host with a port
 _VISIBLE = re.compile(r"[!-~]+")
 MAX_WORKERS = 255
-_MAY_BE_ZERO = ("max_history_turns", "queue_depth", "jwt_leeway_seconds", "drain_timeout_seconds")
+_MAY_BE_ZERO = (
+    "max_history_turns",
+    "max_history_tokens",
+    "reserved_reply_tokens",
+    "queue_depth",
+    "jwt_leeway_seconds",
+    "drain_timeout_seconds",
+)
 
 
 def address_problems(server: ServerSettings, auth: AuthSettings) -> list[str]:
@@ -162,6 +169,18 @@ def session_problems(config: SessionSettings) -> list[str]:
         configured(config.conversation_headers)
     except ValueError as exc:
         found.append(f"conversation_headers: {exc}")
+    return found
+
+
+def memory_problems(config: MemorySettings) -> list[str]:
+    """Windows of which nobody knows how large they are."""
+    found = []
+    for entry in config.context_windows:
+        model, _, tokens = entry.rpartition("=")
+        if not model or not re.fullmatch("[1-9][0-9]{0,9}", tokens):
+            found.append(
+                f"context_windows: {entry!r} is not model=tokens; write for instance llama-3*=8192"
+            )
     return found
 
 

@@ -1,29 +1,44 @@
 """Memory itself: what is told again in front of a prompt, and how its turn is committed."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from backstory.align import READINGS, Decision, Plan, Stored, align
-from backstory.errors import StoreUnavailable, VersionConflict
+from backstory.align import READINGS, Decision, Plan, Stored, align, append_at, head_of
+from backstory.entropy import random_bytes
+from backstory.errors import NoSuchTurn, StoreUnavailable, VersionConflict
 from backstory.fingerprint import keyed
-from backstory.history import in_form, newest, repaired
-from backstory.model import Conversation, Message, Mode, Owner, Prompt, Reply, Turn, Verdict
-from backstory.receipt import Receipt
+from backstory.history import Telling, grown, telling
+from backstory.model import (
+    Conversation,
+    Head,
+    Message,
+    Mode,
+    Owner,
+    Prompt,
+    Remedy,
+    Reply,
+    Turn,
+    Verdict,
+)
+from backstory.receipt import Outcome, Receipt
 from backstory.settings import MemorySettings
-from backstory.spi import Dialect, Store
+from backstory.spi import Dialect, Policy, Store
+from backstory.trim import REQUEST_TOKENS, Budgets, cut_of
 from backstory.turns import Grower, claim_chains, new_turn_id
+from backstory.warm import Warm
 
 T = TypeVar("T")
 
 _COMMIT_ATTEMPTS = 20
+RECENT_BYTES = 64 * 1024 * 1024
+"""Of turns that were told a moment ago."""
+_TURN_WEIGHT = 1500
+"""Bytes of a turn beside its messages', roughly."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recalled:
+class Recalled(NamedTuple):
     """A prompt with its place in a conversation."""
 
     owner: Owner
@@ -32,6 +47,9 @@ class Recalled:
     conversation: Conversation
     """As it was before this turn; version 0 if it is new."""
     plan: Plan
+    new: tuple[Message, ...]
+    """What is asked, under the conversation's key."""
+    told: Telling
     history: tuple[Message, ...]
     """What is put in front, as the upstream accepts it."""
     pinned: tuple[bytes, ...]
@@ -39,21 +57,40 @@ class Recalled:
     receipt: Receipt
     turn: str
     """The id that the turn has once it is stored."""
+    tokens: int
+    """Estimate of the whole request."""
 
     def body(self) -> bytes:
         """The body to send upstream."""
         return self.dialect.inject(self.prompt, self.pinned, self.history)
 
 
+class _Recent(NamedTuple):
+    """The newest turns of a path, and how they were told. True for ever: turns never change."""
+
+    head: str
+    path: tuple[Turn, ...]
+    told: Telling
+    weight: int
+
+
 class Memory:
     """Recalls and commits, for every owner."""
 
     def __init__(
-        self, store: Store, settings: MemorySettings, *, clock: Callable[[], float] = time.time
+        self,
+        store: Store,
+        settings: MemorySettings,
+        policy: Policy,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """``clock``: seconds since the epoch, for what people read; nothing is ordered by it."""
         self.store = store
         self._settings = settings
+        self._policy = policy
+        self._budgets = Budgets(settings)
+        self._recent: Warm[tuple[Owner, str], _Recent] = Warm(RECENT_BYTES)
         self._clock = clock
 
     async def within(self, work: Awaitable[T]) -> T:
@@ -69,36 +106,115 @@ class Memory:
             raise StoreUnavailable("the store did not answer in time") from None
 
     async def recall(
-        self, owner: Owner, name: str, dialect: Dialect, prompt: Prompt, preset: Mode = "auto"
+        self,
+        owner: Owner,
+        name: str,
+        dialect: Dialect,
+        prompt: Prompt,
+        preset: Mode = "auto",
+        *,
+        fresh: bool = False,
+        after: str | None = None,
     ) -> Recalled:
         """Find the place of ``prompt`` in the conversation ``name``, and what to tell again.
 
+        Args:
+            owner: whose.
+            name: of the conversation.
+            dialect: reads and tells.
+            prompt: what is asked.
+            preset: how the client keeps its history, if that is known.
+            fresh: the name was made for this request, so that there is nothing to find.
+            after: the turn that this one continues, where the client has named it.
+
         Raises:
+            NoSuchTurn: there is no turn ``after``.
             StoreUnavailable: an answer without its history would be a wrong answer.
         """
-        found = await self.within(self.store.load(owner, name))
-        conversation = found or Conversation(id=name, key=secrets.token_bytes(32))
-        key = conversation.key
-        claimed, new = keyed(prompt.claimed, key), keyed(prompt.new, key)
-        stored = await self._stored(owner, conversation, claimed, preset)
-        plan = align(claimed, new, stored)
-        told = newest(plan.history, self._settings.max_history_turns)
-        before = [message for group in told for message in group]
-        told_again = in_form(before, dialect)
-        history = repaired(told_again, (*claimed, *new), dialect.without_calls)
+        found = None if fresh else self.store.known(owner, name)
+        if found is None and not fresh:
+            found = await self.within(self.store.load(owner, name))
+        conversation = found or Conversation(id=name, key=random_bytes(32))
+        claimed, new = keyed(prompt.claimed, conversation.key), keyed(prompt.new, conversation.key)
+        if after is None:
+            plan = align(claimed, new, await self._stored(owner, conversation, claimed, preset))
+        else:
+            plan = append_at(await self._path_to(owner, conversation, after))
+            new = claimed + new
         sticky = plan.pins and self._settings.sticky_system and not prompt.pinned
-        receipt = Receipt(
-            "hit" if conversation.head else "new",
-            turns=len(told),
-            omitted=_history_depth(plan) - len(told),
-            tokens=sum(message.tokens for message in history),
-            version=conversation.version,
-            read_as=_reading(plan, preset),
-        )
-        pinned = conversation.pinned if sticky else ()
+        tokens = _tokens(prompt)
+        told = Telling(dialect.form, conversation.plain, conversation.cut, (), (), 0)
+        history: tuple[Message, ...] = ()
+        if plan.told:
+            told, history = self._told(owner, conversation, dialect, prompt, plan, new, tokens)
         return Recalled(
-            owner, dialect, prompt, conversation, plan, history, pinned, receipt, new_turn_id()
+            owner,
+            dialect,
+            prompt,
+            conversation,
+            plan,
+            new,
+            told,
+            history,
+            conversation.pinned if sticky else (),
+            _receipt(conversation, plan, told, history, _reading(plan, preset)),
+            new_turn_id(),
+            tokens + told.tokens,
         )
+
+    def remedied(self, recalled: Recalled, remedy: Remedy) -> Recalled | None:
+        """The same prompt told otherwise, after the upstream has refused it; ``None``: it cannot be."""
+        told, turns = recalled.told, recalled.plan.told
+        if not recalled.history:
+            return None
+        if remedy is Remedy.NO_REASONING:
+            if told.plain:
+                return None
+            again = self._told(*_place(recalled), plain=True, least_cut=told.cut)
+        elif self._settings.retry_on_overflow:
+            half = told.cut + max(1, (turns[-1].depth - told.cut) // 2)
+            again = self._told(*_place(recalled), plain=told.plain, least_cut=half)
+        else:
+            return None
+        read_as = recalled.receipt.read_as or ""
+        receipt = _receipt(recalled.conversation, recalled.plan, *again, read_as)
+        tokens = recalled.tokens - told.tokens + again[0].tokens
+        return recalled._replace(told=again[0], history=again[1], receipt=receipt, tokens=tokens)
+
+    def _told(
+        self,
+        owner: Owner,
+        conversation: Conversation,
+        dialect: Dialect,
+        prompt: Prompt,
+        plan: Plan,
+        new: Sequence[Message],
+        tokens: int,
+        *,
+        plain: bool = False,
+        least_cut: int = 0,
+    ) -> tuple[Telling, tuple[Message, ...]]:
+        """As much of ``plan.told`` as fits, and as it stands in front of ``prompt``."""
+        budget = self._budgets.of(prompt, tokens, in_loop=bool(new[0].answers))
+        before = conversation.cut
+        if plan.decision is Decision.APPEND_AT and plan.parent != conversation.head:
+            before = 0  # the cut is that of the path to the head
+        cut = cut_of(plan.told, max(before, least_cut), budget, self._policy)
+        plain = plain or conversation.plain
+        told: Telling | None = None
+        recent = self._recent.get((owner, conversation.id))
+        if recent and recent.head == plan.told[-1].id and not plan.without:
+            told = recent.told
+            if told.cut != cut or told.form != dialect.form or told.plain != plain:
+                told = None
+        if told is None:
+            turns = plan.told[cut - plan.told[0].depth + 1 :]
+            if plan.without and turns:
+                turns = (*turns[:-1], _shortened(turns[-1], plan.without))
+            told = telling(dialect, turns, cut=cut, plain=plain)
+        if not told.pending:
+            return told, told.settled
+        return told, told.followed_by((*prompt.claimed, *prompt.new), dialect)
 
     async def commit(self, recalled: Recalled, reply: Reply) -> str | None:
         """Store the turn, durably; ``None``, or why there is nothing left to store it in.
@@ -114,13 +230,51 @@ class Memory:
             after, turns = self._grown(recalled, before, reply)
             try:
                 await self.within(self.store.commit(recalled.owner, after, turns))
+            except StoreUnavailable:
+                self._recent.drop(
+                    (recalled.owner, after.id)
+                )  # the next request asks the store first
+                raise
             except VersionConflict:
+                self._recent.drop((recalled.owner, after.id))
                 before = await self.within(self.store.load(recalled.owner, before.id))
                 if reason := await self._gone(recalled, before):
                     return reason
                 continue
+            self._budgets.learn(recalled.prompt.model, recalled.tokens, reply.prompt_tokens)
+            self._keep(recalled, after, turns)
             return None
         raise StoreUnavailable("others keep changing the conversation")
+
+    async def erase(self, owner: Owner, name: str) -> bool:
+        """See ``spi.Store``."""
+        self._recent.drop((owner, name))
+        return await self.within(self.store.erase(owner, name))
+
+    def close(self) -> None:
+        """Forget what is at hand."""
+        self._recent.clear()
+
+    def _keep(self, recalled: Recalled, after: Conversation, turns: list[Turn]) -> None:
+        """Have the path at hand for the next turn."""
+        key, plan, told = (recalled.owner, after.id), recalled.plan, recalled.told
+        if after.head is None or after.head.turn != turns[-1].id:
+            return  # a branch: the path is what it was
+        follows = plan.told and plan.told[-1].id == turns[0].parent and not plan.without
+        if not follows and turns[0].parent is not None:
+            self._recent.drop(key)  # of a transcript's path nothing was read
+            return
+        before = plan.told[told.cut - plan.told[0].depth + 1 :] if follows else ()
+        if not follows:
+            told = told._replace(cut=0, settled=(), pending=(), tokens=0)
+        told = grown(told, recalled.dialect, turns)
+        recent = self._recent.get(key)
+        path: tuple[Turn, ...] = (*before, *turns)
+        if recent and len(recent.path) == len(before) and recent.head == turns[0].parent:
+            weight = recent.weight + _weight(turns)
+        else:
+            weight = _weight(path)
+        self._recent.put(key, _Recent(turns[-1].id, path, told, weight), weight)
 
     async def _stored(
         self, owner: Owner, conversation: Conversation, claimed: Sequence[Message], preset: Mode
@@ -135,24 +289,52 @@ class Memory:
         )
         if conversation.version == 0:
             return stored
-        match: Turn | None = None
+        match: Head | None = None
         if claimed:
             chains = claim_chains(claimed, conversation.key)
-            match = await self.within(self.store.match(owner, name, chains[-1:]))
-            if match and head and match.chain == head.chain:
-                return replace(stored, match=match)  # the whole path: nothing more to know
-            if match is None:
-                match = await self.within(self.store.match(owner, name, chains))
+            if head and chains[-1] == head.chain:
+                return stored._replace(match=head)  # the whole path: nothing more to know
+            deepest = await self.within(self.store.match(owner, name, chains))
+            match = head_of(deepest) if deepest else None
         path: tuple[Turn, ...] = ()
         if head:
-            limit = None if claimed else self._settings.max_history_turns
-            path = await self.within(self.store.path(owner, name, head.turn, limit))
-        stored = replace(stored, match=match, path=path)
+            path = await self._path(owner, conversation, head, whole=bool(claimed))
+        stored = stored._replace(match=match, path=path)
         # Asked only where a first message in common decides.
         if match is None if claimed else stored.mode in ("transcript", "window"):
             firsts = await self.within(self.store.first_fingerprints(owner, name))
-            stored = replace(stored, first_fingerprints=firsts)
+            stored = stored._replace(first_fingerprints=firsts)
         return stored
+
+    async def _path_to(
+        self, owner: Owner, conversation: Conversation, turn: str
+    ) -> tuple[Turn, ...]:
+        """As much of the path to a turn as may be told, and a turn more.
+
+        Raises:
+            NoSuchTurn: it is not there.
+        """
+        recent = self._recent.get((owner, conversation.id))
+        if recent and recent.head == turn:
+            return recent.path
+        most = self._settings.max_history_turns + 1
+        path = await self.within(self.store.path(owner, conversation.id, turn, most))
+        if not path:
+            raise NoSuchTurn
+        return path
+
+    async def _path(
+        self, owner: Owner, conversation: Conversation, head: Head, *, whole: bool
+    ) -> tuple[Turn, ...]:
+        """The path to the head: all of it, or as much as may be told and a turn more."""
+        most = min(head.depth - conversation.cut, self._settings.max_history_turns + 1)
+        recent = self._recent.get((owner, conversation.id))
+        if recent and recent.head == head.turn:
+            path = recent.path
+            if path[0].parent is None or (not whole and len(path) >= most):
+                return path
+        work = self.store.path(owner, conversation.id, head.turn, None if whole else max(1, most))
+        return await self.within(work)
 
     def _grown(
         self, recalled: Recalled, before: Conversation, reply: Reply
@@ -160,21 +342,30 @@ class Memory:
         """The conversation after this turn, and the turns to add."""
         plan, prompt, now = recalled.plan, recalled.prompt, self._clock()
         grower = Grower(plan.parent, key=before.key, dialect=recalled.dialect.name, now=now)
-        grower.adopt(keyed(_last(prompt.claimed, len(plan.imported)), before.key))
-        asked = prompt.new[:-1] if prompt.prefill else prompt.new
+        if plan.imported:
+            grower.adopt(keyed(_last(prompt.claimed, len(plan.imported)), before.key))
+        asked = recalled.new[:-1] if prompt.prefill else recalled.new
+        if before.key != recalled.conversation.key:  # another has begun it meanwhile
+            asked = keyed(
+                (*prompt.claimed, *prompt.new)[-len(recalled.new) :][: len(asked)], before.key
+            )
         grower.grow(
-            keyed(asked, before.key),
+            asked,
             keyed(reply.messages, before.key),
             turn_id=recalled.turn,
+            reply_id=reply.reply_id,
             truncated=reply.verdict is Verdict.TRUNCATED,
         )
         moves = plan.moves_head and before.head == recalled.conversation.head
-        after = replace(
-            before,
+        depth = plan.parent.depth if plan.parent else 0
+        cut = recalled.told.cut if plan.told else min(before.cut, depth)
+        after = before._replace(
             version=before.version + 1,
             head=grower.head if moves else before.head,
             mode=(plan.learns or before.mode) if moves else before.mode,
             longest_claim=max(before.longest_claim, len(prompt.claimed)),
+            cut=(cut if cut < depth or plan.told else 0) if moves else before.cut,
+            plain=before.plain or recalled.told.plain,
             pinned=_raw(prompt.pinned) if moves and prompt.pinned else before.pinned,
             dialects=tuple(dict.fromkeys((*before.dialects, recalled.dialect.name))),
             single_use=before.version == 0,
@@ -194,11 +385,47 @@ class Memory:
         return None
 
 
-def _history_depth(plan: Plan) -> int:
-    """Turns that could be told again, even if only the newest were read."""
-    if plan.decision is Decision.APPEND and plan.parent:
-        return plan.parent.depth
-    return len(plan.history)
+def _place(
+    recalled: Recalled,
+) -> tuple[Owner, Conversation, Dialect, Prompt, Plan, Sequence[Message], int]:
+    """What ``Memory._told`` wants to know."""
+    tokens = recalled.tokens - recalled.told.tokens
+    owner, dialect, prompt, conversation, plan, new, *_ = recalled
+    return owner, conversation, dialect, prompt, plan, new, tokens
+
+
+def _receipt(
+    conversation: Conversation,
+    plan: Plan,
+    told: Telling,
+    history: Sequence[Message],
+    read_as: str,
+) -> Receipt:
+    tokens = told.tokens
+    if told.pending:
+        tokens = sum([message.tokens for message in history])
+    turns, omitted = (plan.told[-1].depth - told.cut, told.cut) if plan.told else (0, 0)
+    outcome: Outcome = "hit" if conversation.head else "new"
+    return Receipt(outcome, turns, omitted, tokens, conversation.version, read_as)
+
+
+def _weight(turns: Sequence[Turn]) -> int:
+    """Bytes that they take, roughly."""
+    messages = [message for turn in turns for message in turn.messages]
+    return _TURN_WEIGHT * len(turns) + sum([len(message.raw) for message in messages])
+
+
+def _tokens(prompt: Prompt) -> int:
+    """Estimate of what the client itself sends."""
+    said = (*prompt.pinned, *prompt.claimed, *prompt.new)
+    return REQUEST_TOKENS + prompt.fixed_tokens + sum([message.tokens for message in said])
+
+
+def _shortened(turn: Turn, length: int) -> Turn:
+    """``turn`` without its last ``length`` messages."""
+    messages = turn.messages[:-length]
+    asked = messages[: len(turn.asked)]
+    return turn._replace(asked=asked, reply=messages[len(asked) :])
 
 
 def _reading(plan: Plan, preset: Mode) -> str:

@@ -1,13 +1,11 @@
 """The memory receipt: what the answer's headers say that memory did."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Outcome = Literal["new", "hit", "off", "read", "bypassed", "skipped", "replayed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """``Backstory-Memory``, a structured-field item (RFC 9651 section 3.3): a token with parameters."""
 
     outcome: Outcome
@@ -24,7 +22,7 @@ class Receipt:
 
     def with_reason(self, reason: str | None) -> "Receipt":
         """The same with a reason, if there is one."""
-        return replace(self, reason=reason) if reason else self
+        return self._replace(reason=reason) if reason else self
 
     def __str__(self) -> str:
         """The field's value."""

@@ -1,13 +1,14 @@
 """Plugins by name: found by their entry points, loaded only when the configuration names them."""
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from backstory.errors import ConfigError
-from backstory.spi import Dialect, Store
+from backstory.settings import RouteSettings
+from backstory.spi import Dialect, Policy, Store
 
 _SWITCH = {"true": True, "false": False}
 
@@ -22,7 +23,7 @@ def load_dialects(names: Iterable[str]) -> dict[str, Dialect]:
     problems: list[str] = []
     for name in dict.fromkeys(names):
         try:
-            loaded[name] = _dialect(name)
+            loaded[name] = _described(name, {}) or _dialect(name)
         except ConfigError as exc:
             problems += exc.problems
     if problems:
@@ -30,20 +31,84 @@ def load_dialects(names: Iterable[str]) -> dict[str, Dialect]:
     return loaded
 
 
+def dialects_of(rows: Iterable[RouteSettings]) -> dict[str, Dialect]:
+    """The dialects that ``rows`` name, by ``RouteSettings.dialect_key``.
+
+    Raises:
+        ConfigError: with every problem, by the number of the row.
+    """
+    rows = list(rows)
+    if problems := dialect_problems(rows):
+        raise ConfigError(problems)
+    return {row.dialect_key: _dialect_of(row) for row in rows}
+
+
+def dialect_problems(rows: Iterable[RouteSettings]) -> list[str]:
+    """What is wrong with the dialects of ``rows`` and their options, by the number of the row."""
+    found: list[str] = []
+    for number, row in enumerate(rows, 1):
+        if not row.dialect:
+            continue  # missing, which is said already
+        try:
+            _dialect_of(row)
+        except ConfigError as exc:
+            found += [f"route {number} {problem}" for problem in exc.problems]
+    return found
+
+
+def _dialect_of(row: RouteSettings) -> Dialect:
+    return _described(row.dialect, row.options) or load_dialects([row.dialect])[row.dialect]
+
+
+def _described(name: str, options: Mapping[str, object]) -> Dialect | None:
+    """The dialect that the table ``options`` describes; ``None`` for one that takes no table."""
+    bare, _, query = name.partition("?")
+    factory = _load("backstory.dialects", bare)
+    if not hasattr(factory, "from_options"):
+        if options:
+            switches = "behind its name, as in falcon?cut_at_human=true"
+            raise ConfigError([f"options: {bare} takes its options {switches}"])
+        return None
+    if query:
+        raise ConfigError([f"dialect: {bare} takes its options from the table [route.options]"])
+    try:
+        dialect: Dialect = factory.from_options(options)
+    except ConfigError as exc:
+        raise ConfigError([f"options.{problem}" for problem in exc.problems]) from exc
+    return dialect
+
+
 def _dialect(name: str) -> Dialect:
     bare, _, query = name.partition("?")
     factory = _load("backstory.dialects", bare)
-    switches = inspect.signature(factory).parameters
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    for option, value in options.items():
-        if option not in switches or value not in _SWITCH:
-            known = ", ".join(switches) or "none"
-            problem = (
-                f"dialect: {bare} has no option {option}={value}; it has {known}, true or false"
-            )
+    known = _options(factory)
+    given: dict[str, bool | str] = {}
+    for option, value in parse_qsl(query, keep_blank_values=True):
+        is_text = known.get(option) == ()
+        if not is_text and value not in known.get(option, ()):
+            there = ", ".join(f"{each}={'|'.join(v) or '(text)'}" for each, v in known.items())
+            problem = f"dialect: {bare} has no option {option}={value}; it has {there or 'none'}"
             raise ConfigError([problem])
-    dialect: Dialect = factory(**{option: _SWITCH[value] for option, value in options.items()})
+        given[option] = value if is_text else _SWITCH.get(value, value)
+    try:
+        dialect: Dialect = factory(**given)
+    except ValueError as exc:
+        raise ConfigError([f"dialect: {name}: {exc}"]) from exc
     return dialect
+
+
+def _options(factory: Any) -> dict[str, tuple[str, ...]]:
+    """The values that each option may have: those of its ``Literal``, or a switch's; none: any text."""
+    return {
+        name: _values(parameter.annotation)
+        for name, parameter in inspect.signature(factory, eval_str=True).parameters.items()
+    }
+
+
+def _values(annotation: object) -> tuple[str, ...]:
+    if annotation is str:
+        return ()
+    return get_args(annotation) if get_origin(annotation) is Literal else tuple(_SWITCH)
 
 
 def load_store(url: str) -> Store:
@@ -61,10 +126,20 @@ def load_store(url: str) -> Store:
     return store
 
 
+def load_policy(name: str) -> Policy:
+    """The policy of this name.
+
+    Raises:
+        ConfigError: nobody provides it.
+    """
+    policy: Policy = _load("backstory.policies", name)()
+    return policy
+
+
 def _load(group: str, name: str) -> Any:
     for entry in entry_points(group=group):
         if entry.name == name:
             return entry.load()
     known = ", ".join(sorted(entry.name for entry in entry_points(group=group)))
-    kind = group.removeprefix("backstory.").removesuffix("s")
+    kind = {"backstory.policies": "policy"}.get(group, group[len("backstory.") : -1])
     raise ConfigError([f"{kind}: {name!r} is unknown; there are {known}"])

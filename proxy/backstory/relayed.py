@@ -1,64 +1,138 @@
-"""The upstream's answer as an aiohttp response: its head, its framing, and how to cut it."""
+"""The upstream's answer as an aiohttp response: its head, its framing, and how to cut it.
+
+The bytes go to the client's transport as they come. aiohttp's own response would spell the head anew,
+add fields to it, and take a step of the event loop for every chunk.
+"""
 
 import socket
 import struct
+import time
+from email.utils import formatdate
+from http.cookies import SimpleCookie
 
-from aiohttp import hdrs, web
+from aiohttp import ClientConnectionResetError, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 
 from backstory import headers
 from backstory.upstream import Framing, UpstreamAnswer
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close() sends a reset
+_COPY_BYTES = 16384
+"""Up to here one write of a copy is cheaper than a write of several pieces."""
 
 
 class Relayed(web.StreamResponse):
-    """Status, reason and end-to-end fields as the upstream sent them."""
+    """Status, reason and end-to-end fields as the upstream sent them; ``headers`` are those of ours.
+
+    It is framed as the answer is. A body that ends when the upstream's connection does ends when
+    the client's does: in chunks it would look complete even if it was cut.
+    """
 
     def __init__(self, answer: UpstreamAnswer) -> None:
         """``answer``: its head is known."""
         super().__init__(status=answer.status, reason=answer.reason)
-        for name, value in headers.end_to_end(answer.fields):
-            if not headers.sets_our_cookie(name, value):
-                self.headers.add(_text(name), _text(value))
-        if answer.length is not None:
-            self.headers[hdrs.CONTENT_LENGTH] = str(answer.length)
-        self.length_as_sent = answer.length
-        self.as_sent = frozenset(name.lower() for name, _ in answer.fields)
+        self.media_type = headers.media_type(answer.field("Content-Type"))
+        self.is_coded = answer.field("Content-Encoding") is not None
+        self.framing = answer.framing
+        """How the client sees where the body ends; settled by ``prepare``."""
+        self._answer = answer
+        self._head = b""
+        self._request: web.BaseRequest | None = None
 
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """See ``web.StreamResponse``. The head waits for the first bytes of the body, or ``flush``."""
+        if self._request is None and not self._eof_sent:
+            await request._prepare_hook(self)  # of the application that we are a part of
+            self._request, self._payload_writer = request, request.writer
+            self._head = self._spelled(request)
+            self._answer = None  # type: ignore[assignment]  # nothing more is asked of it
+        return self._payload_writer
 
-class CloseDelimited(Relayed):
-    """A body that ends when the connection does: its end proves to the client what it proved to us.
+    @property
+    def congested(self) -> bool:
+        """Whether the client takes less than is sent: then ``drain``."""
+        return self._request is None or self._request.protocol.writing_paused
 
-    In chunks it would look complete even if it was cut.
-    """
+    def send(self, data: bytes) -> None:
+        """Send a piece of the body now, and the head before it if that still waits.
 
-    _length_check = False  # as aiohttp's own WebSocketResponse does: no framing is added
+        Raises:
+            ClientConnectionResetError: the client is gone.
+        """
+        transport = self._request.transport if self._request is not None else None
+        if transport is None or transport.is_closing():
+            raise ClientConnectionResetError("the client is gone")
+        if len(data) > _COPY_BYTES:
+            pieces = [data]
+            if self.framing is Framing.CHUNKED:
+                pieces = [b"%x\r\n" % len(data), data, b"\r\n"]
+            transport.writelines([self._head, *pieces] if self._head else pieces)
+        else:
+            if self.framing is Framing.CHUNKED and data:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+            transport.write(self._head + data if self._head else data)
+        self._head = b""
 
-    def __init__(self, answer: UpstreamAnswer) -> None:
-        """See ``Relayed``."""
-        super().__init__(answer)
-        self.force_close()
+    def flush(self) -> None:
+        """Send the head, if it waits."""
+        if self._head:
+            self.send(b"")
 
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """See ``web.StreamResponse``."""
+        if data:
+            self.send(bytes(data))
+            await self.drained()
 
-def relayed(answer: UpstreamAnswer) -> Relayed:
-    """A response that is framed as the answer is."""
-    return CloseDelimited(answer) if answer.framing is Framing.CLOSE else Relayed(answer)
+    async def drained(self) -> None:
+        """Wait until the client has taken most of what was sent."""
+        if self._request is not None and self._request.protocol.writing_paused:
+            await self._request.writer.drain()
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """See ``web.StreamResponse``. The end of the framing."""
+        if self._eof_sent:
+            return
+        if self.framing is Framing.CHUNKED:
+            self._head += b"0\r\n\r\n"
+            self.framing = Framing.NONE
+        self.flush()
+        await self.drained()
+        self._eof_sent = True
+        self._request = self._payload_writer = self._cookies = None
+
+    def _spelled(self, request: web.BaseRequest) -> bytes:
+        """The head, and with it how the body is framed for this client."""
+        answer, is_1_1 = self._answer, tuple(request.version) == (1, 1)
+        ours = [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        ours += _cookies(self.cookies)
+        if self.framing is Framing.CHUNKED:
+            if is_1_1:
+                ours.append((b"Transfer-Encoding", b"chunked"))
+            else:
+                self.framing = Framing.CLOSE
+        elif answer.length is not None and answer.status != 204:  # RFC 9110 section 8.6
+            ours.append((b"Content-Length", b"%d" % answer.length))
+        # A connection that sent chunks takes no further request: see ``end_after_chunks``.
+        stays = request.keep_alive and self._keep_alive is not False
+        stays = stays and self.framing is not Framing.CLOSE
+        self._keep_alive = stays
+        if hdrs.CONNECTION not in self.headers and stays != is_1_1:
+            ours.append((b"Connection", b"keep-alive" if stays else b"close"))
+        fields = headers.end_to_end(answer.fields)
+        theirs = [field for field in fields if not headers.sets_our_cookie(*field)]
+        if not any(name.lower() == b"date" for name, _ in theirs):
+            ours.append((b"Date", _date()))  # RFC 9110 section 6.6.1
+        version, reason = b"1.1" if is_1_1 else b"1.0", answer.reason.encode("latin-1")
+        lines = [b"HTTP/%b %d %b" % (version, answer.status, reason)]
+        lines += [b"%b: %b" % field for field in (*theirs, *ours)]
+        return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 async def leave_head_alone(request: web.Request, response: web.StreamResponse) -> None:
-    """Undo what aiohttp does to every head (for ``on_response_prepare``)."""
-    if (
-        isinstance(response, Relayed)
-        and response.status == 304
-        and response.length_as_sent is not None
-    ):
-        # It says how long the answer would be (RFC 9110 section 8.6); aiohttp takes it out.
-        response.headers[hdrs.CONTENT_LENGTH] = str(response.length_as_sent)
-    as_sent = response.as_sent if isinstance(response, Relayed) else frozenset((b"content-type",))
-    if b"server" not in as_sent:
+    """Undo what aiohttp does to the head of our own answers (for ``on_response_prepare``)."""
+    if not isinstance(response, Relayed):
         response.headers.pop(hdrs.SERVER, None)
-    if b"content-type" not in as_sent:
-        response.headers.pop(hdrs.CONTENT_TYPE, None)
 
 
 async def end_after_chunks(request: web.Request, response: web.StreamResponse) -> None:
@@ -82,15 +156,24 @@ def cut(request: web.Request, response: web.StreamResponse) -> None:
     transport = request.transport
     if transport is None:
         return
-    framed = response.content_length is not None or hdrs.TRANSFER_ENCODING in response.headers
+    unframed = isinstance(response, Relayed) and response.framing is Framing.CLOSE
     connection = transport.get_extra_info("socket")
-    if not framed and connection is not None:
+    if unframed and connection is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     transport.close()
 
 
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode("latin-1")  # RFC 9110 section 5.5: historical, and opaque to us
+def _cookies(cookies: "SimpleCookie") -> list[tuple[bytes, bytes]]:
+    return [(b"Set-Cookie", cookie.OutputString().encode()) for cookie in cookies.values()]
+
+
+_dated = (0, b"")
+
+
+def _date() -> bytes:
+    """Now, in the form of RFC 9110 section 5.6.7; the same for everybody within a second."""
+    global _dated
+    now = int(time.time())
+    if _dated[0] != now:
+        _dated = now, formatdate(now, usegmt=True).encode()
+    return _dated[1]

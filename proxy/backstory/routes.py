@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from backstory.errors import ConfigError
 from backstory.problems import PARAMETER, row_pattern, row_problems
@@ -13,6 +14,16 @@ BUILT_IN = (
     RouteSettings(match="/conversation/{model}", dialect="falcon"),
     RouteSettings(match="/inference/{model}", dialect="falcon", memory="named"),
     RouteSettings(match="**/chat/completions", dialect="openai.chat"),
+    RouteSettings(match="**/completions", dialect="openai.completions", memory="named"),
+    RouteSettings(match="/api/generate", dialect="ollama.generate", memory="named"),
+    RouteSettings(match="/generate", dialect="tgi", memory="named"),
+    RouteSettings(match="/generate_stream", dialect="tgi", memory="named"),
+    RouteSettings(match="/completion", dialect="llamacpp.completion", memory="named"),
+    RouteSettings(match="/api/chat", dialect="ollama.chat"),
+    RouteSettings(match="**/models/{model}:generateContent", dialect="gemini"),
+    RouteSettings(match="**/models/{model}:streamGenerateContent", dialect="gemini"),
+    RouteSettings(match="**/responses", dialect="openai.responses"),
+    RouteSettings(match="**/v1/messages", dialect="anthropic"),
 )
 """Behind the configured rows. Raw-prompt routes act only when the request names its conversation."""
 
@@ -41,7 +52,7 @@ class RouteTable:
     """Finds the route of a request by the bytes that are forwarded, never by a decoded form."""
 
     def __init__(self, rows: Sequence[RouteSettings], dialects: dict[str, Dialect]) -> None:
-        """``rows``: tried in order; ``dialects``: by name.
+        """``rows``: tried in order; ``dialects``: by ``RouteSettings.dialect_key``.
 
         Raises:
             ConfigError: with every row that cannot work.
@@ -50,14 +61,22 @@ class RouteTable:
             raise ConfigError(problems)
         self._routes = [
             Route(
-                row, dialects[row.dialect], row_pattern(row), frozenset(map(str.upper, row.methods))
+                row,
+                dialects[row.dialect_key],
+                row_pattern(row),
+                frozenset(map(str.upper, row.methods)),
             )
             for row in rows
         ]
+        self._found = lru_cache(maxsize=1024)(
+            self._find
+        )  # most requests are for the same few paths
 
     def find(self, method: str, target: str) -> Route | None:
         """The first row that matches, if it has a memory."""
-        path = target.partition("?")[0]
+        return self._found(method, target.partition("?")[0])
+
+    def _find(self, method: str, path: str) -> Route | None:
         for route in self._routes:
             if method in route.methods and route.pattern.fullmatch(path):
                 return route if route.settings.memory != "off" else None

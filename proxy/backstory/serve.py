@@ -14,7 +14,7 @@ from backstory.config import Config, load, settings
 from backstory.errors import ConfigError, StoreUnavailable
 from backstory.log import to_stderr
 from backstory.problems import split_address
-from backstory.run_options import RUN_APP
+from backstory.run_options import RUN_APP, calm_garbage_collection, new_event_loop
 from backstory.supervisor import Supervisor
 
 Beside = Callable[[web.Application], AsyncIterator[None]]
@@ -92,9 +92,17 @@ def _run(
     with to_stderr():
         app = create_app(config)
         app.cleanup_ctx.extend(beside)
+        calm_garbage_collection()
         options = RUN_APP | {"shutdown_timeout": config.drain_timeout_seconds}
         try:
-            web.run_app(app, sock=listener, backlog=1024, print=lambda _: ready(), **options)
+            web.run_app(
+                app,
+                sock=listener,
+                backlog=1024,
+                print=lambda _: ready(),
+                loop=new_event_loop(),
+                **options,
+            )
         except StoreUnavailable as exc:
             raise ConfigError([f"store: cannot be opened: {exc}"]) from exc
 

@@ -9,10 +9,10 @@ import base64
 import binascii
 import hashlib
 import json
-import secrets
 import time
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 from aiohttp import web
 from aiohttp_session import AbstractStorage, Session, SessionData
@@ -20,6 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from backstory import headers
+from backstory.entropy import random_bytes
 from backstory.keys import Ring
 from backstory.model import Owner
 
@@ -46,16 +47,29 @@ class CookieSeal:
         self._ciphers = {kid: AESGCM(key) for kid, key in ring.keys("cookie/v1").items()}
         self._newest = next(iter(self._ciphers))
         self.max_age_seconds = max_age_seconds
+        # The same value opens to the same note for as long as the keys are these.
+        self._note = lru_cache(maxsize=1024)(self._read)
 
     def seal(self, ticket: Ticket, owner: Owner, name: str) -> str:
         """The value of the cookie ``name``."""
         note = {"c": ticket.conversation, "o": _owner_mark(owner), "t": int(ticket.issued)}
-        nonce = secrets.token_bytes(_NONCE_BYTES)
+        nonce = random_bytes(_NONCE_BYTES)
         sealed = self._ciphers[self._newest].encrypt(nonce, json.dumps(note).encode(), _bound(name))
         return f"{_VERSION}.{self._newest}.{_encode(nonce + sealed)}"
 
     def open(self, value: bytes, owner: Owner, name: str, now: float) -> Ticket | Refusal:
         """The ticket, or why there is none. No input raises."""
+        note = self._note(value, name)
+        if not isinstance(note, dict):
+            return note
+        if note["o"] != _owner_mark(owner):
+            return "foreign_cookie"
+        if not now - self.max_age_seconds < note["t"] < now + 300:
+            return "expired_cookie"
+        return Ticket(note["c"], note["t"])
+
+    def _read(self, value: bytes, name: str) -> "dict[str, Any] | Refusal":
+        """What ``seal`` wrote, whoever sends it."""
         try:
             version, kid, text = value.decode("ascii").split(".")
             sealed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
@@ -72,12 +86,8 @@ class CookieSeal:
             )
         except (InvalidTag, ValueError):
             return "bad_cookie"
-        note = json.loads(plain)  # authentic, so it is what ``seal`` wrote
-        if note["o"] != _owner_mark(owner):
-            return "foreign_cookie"
-        if not now - self.max_age_seconds < note["t"] < now + 300:
-            return "expired_cookie"
-        return Ticket(note["c"], note["t"])
+        note: dict[str, Any] = json.loads(plain)  # authentic, so it is what ``seal`` wrote
+        return note
 
 
 class CookieSession(Session):
@@ -137,6 +147,7 @@ class CookieStorage(AbstractStorage):
         self.save_cookie(response, value, max_age=self.max_age)
 
 
+@lru_cache(maxsize=1024)
 def _owner_mark(owner: Owner) -> str:
     digest = hashlib.sha256(json.dumps([owner.tenant, owner.subject]).encode()).digest()
     return _encode(digest[:16])

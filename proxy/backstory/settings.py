@@ -1,5 +1,7 @@
 """Every setting: its name, its default, what it means."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -150,6 +152,25 @@ class MemorySettings:
     max_history_turns: int = setting(
         100, "most turns put in front of a request; older ones are left out"
     )
+    policy: str = setting(
+        "tokens",
+        "what is told again when not all of it fits: `tokens` as much as fits, in steps that keep"
+        " prompt caches valid; `turns` exactly the last ones",
+    )
+    max_history_tokens: int = setting(
+        0, "most tokens (estimated) put in front of a request; 0 sets no limit beside the context"
+    )
+    context_windows: tuple[str, ...] = setting(
+        (),
+        "context of the models in tokens, `model=tokens`, the first that matches: `llama-3*=8192`,"
+        " `*=32768`; without one only the other limits count",
+    )
+    reserved_reply_tokens: int = setting(
+        1024, "room left in the context for a reply, where the request does not limit it"
+    )
+    retry_on_overflow: bool = setting(
+        True, "ask once more with half the history when the upstream says that it was too long"
+    )
     single_use_ttl: float = setting(
         86400.0, "seconds after which a conversation that nobody named a second time is erased"
     )
@@ -183,3 +204,12 @@ class RouteSettings:
     """Another path than the one asked for; `{name}` is filled in from `match`."""
     memory: Literal["always", "named", "off"] = "always"
     """`named`: only if the request names its conversation."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """What the dialect needs to know: a table, `[route.options]`."""
+
+    @property
+    def dialect_key(self) -> str:
+        """Equal for rows that one dialect serves: its name, and the options if there are any."""
+        if not self.options:
+            return self.dialect
+        return f"{self.dialect} {json.dumps(self.options, sort_keys=True, default=str)}"

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from backstory.model import (
     Answer,
+    Budget,
     Conversation,
     Marker,
     Message,
@@ -23,6 +24,9 @@ class Dialect(Protocol):
     """As routes and stored turns name it, ``openai.chat`` for instance."""
     form: str
     """How it spells messages: ``chat`` is ``{"role": …, "content": …}`` of Chat Completions."""
+
+    names_replies: bool
+    """Clients may go on from a reply by the id that the upstream gave it (``Prompt.follows``)."""
 
     def read_prompt(self, body: bytes) -> Prompt | None:
         """Read a request body of any bytes; ``None`` if it is not what this dialect expects.
@@ -69,6 +73,22 @@ class Dialect(Protocol):
         """An error inside an event stream that has begun; empty if the dialect has none."""
 
 
+class Policy(Protocol):
+    """How much of a conversation is told again. Pure and synchronous."""
+
+    name: str
+
+    def cut(self, path: Sequence[Turn], cut: int, budget: Budget) -> int:
+        """How many of the oldest turns of the conversation are not told.
+
+        Args:
+            path: the newest turns, oldest first, at least one; ``depth`` counts from the root.
+            cut: what was answered last; from ``path[0].depth - 1`` to ``path[-1].depth``, and so
+                is the result. It never goes down.
+            budget: what must be kept to.
+        """
+
+
 class Store(Protocol):
     """Where conversations live between exchanges.
 
@@ -85,6 +105,12 @@ class Store(Protocol):
 
     async def ready(self) -> None:
         """Return if a write would succeed now. Changes nothing that can be seen."""
+
+    def known(self, owner: Owner, conversation: str) -> Conversation | None:
+        """The conversation as last committed by anybody, if that can be said without waiting.
+
+        ``None`` says nothing: ask ``load``.
+        """
 
     async def load(self, owner: Owner, conversation: str) -> Conversation | None:
         """The conversation as last committed, or ``None``."""
@@ -105,6 +131,9 @@ class Store(Protocol):
 
     async def turn(self, owner: Owner, conversation: str, turn: str) -> Turn | None:
         """One turn of any branch, or ``None``."""
+
+    async def replied(self, owner: Owner, reply_id: str) -> tuple[str, str] | None:
+        """Conversation and turn, by their ids, of the newest turn with this ``reply_id``, or ``None``."""
 
     async def commit(self, owner: Owner, after: Conversation, turns: Sequence[Turn]) -> None:
         """Add ``turns`` and put ``after`` in the place of the stored conversation. Atomic, durable.

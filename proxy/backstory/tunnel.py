@@ -30,8 +30,6 @@ UPGRADE_FIELDS = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))
 class Switched(Relayed):
     """The upstream's 101."""
 
-    _length_check = False  # no framing follows
-
     def __init__(self, answer: UpstreamAnswer) -> None:
         """``answer``: with status 101."""
         super().__init__(answer)
@@ -44,15 +42,15 @@ async def tunnel(request: web.Request, answer: UpstreamAnswer, tasks: Tasks) -> 
     """Relay until either side ends; the client's departure cancels this."""
     response = Switched(answer)
     of(request).head_sent = True
-    writer = await response.prepare(request)
-    assert writer is not None
+    await response.prepare(request)
+    response.flush()
     inbox = _Inbox(request)
     upstream = answer.tunnel()
     sending = tasks.spawn(_send(inbox.reader, upstream), name="tunnel")
     sending.add_done_callback(lambda _: upstream.close())
     try:
         while data := await upstream.read():
-            await writer.write(data)
+            await response.write(data)
     except aiohttp.ClientError:
         pass  # the client is gone: there is nobody to tell
     except UpstreamCut:

@@ -1,20 +1,25 @@
 """New turns, ready to be committed under the turn they follow."""
 
-import secrets
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 
+from backstory.entropy import random_bytes
 from backstory.fingerprint import ROOT, chain
 from backstory.model import Head, Message, Turn
 
 
 def new_turn_id() -> str:
     """A fresh, unguessable name: 128 random bits."""
-    return "turn_" + secrets.token_urlsafe(16)
+    return "turn_" + _unguessable()
 
 
 def new_conversation_id() -> str:
     """A fresh, unguessable name: 128 random bits."""
-    return "conv_" + secrets.token_urlsafe(16)
+    return "conv_" + _unguessable()
+
+
+def _unguessable() -> str:
+    return urlsafe_b64encode(random_bytes(16)).rstrip(b"=").decode()
 
 
 class Grower:
@@ -34,6 +39,7 @@ class Grower:
         reply: Sequence[Message],
         *,
         turn_id: str | None = None,
+        reply_id: str = "",
         truncated: bool = False,
         imported: bool = False,
     ) -> None:
@@ -53,6 +59,7 @@ class Grower:
             truncated=truncated,
             imported=imported,
             created=self._now,
+            reply_id=reply_id,
         )
         self.turns.append(turn)
         self.head = Head(turn.id, turn.chain, turn.depth, turn.size, turn.tokens)

@@ -25,22 +25,25 @@ class UpstreamHead:
     ) -> tuple[str, list[tuple[bytes, bytes]]]:
         """Target and fields of the request to send."""
         target = exchange.route.target(exchange.target) if exchange.route else exchange.target
-        fields = headers.without_our_cookie(headers.end_to_end(request.raw_headers))
+        ours: list[tuple[bytes, bytes]] = []
+        drop: set[bytes] = set()
         if self._tokens_are_ours:
             # They were meant for us, every one of them.
-            fields = headers.without(fields, _CREDENTIALS)
+            drop.update(_CREDENTIALS)
             target = headers.without_query_key(target, "key")
         if self._credential is not None and exchange.identity is not None:
-            fields = headers.without(fields, (self._credential[0].lower(),))
-            fields.append(self._credential)
+            drop.add(self._credential[0].lower())
+            ours.append(self._credential)
         if exchange.capture is not None:
             # Only what is not compressed can be searched for its end.
-            fields = headers.without(fields, (b"accept-encoding",))
-            fields.append((b"Accept-Encoding", b"identity"))
+            drop.add(b"accept-encoding")
+            ours.append((b"Accept-Encoding", b"identity"))
         if exchange.recalled:
-            fields = headers.without(fields, (b"if-match",))
+            drop.add(b"if-match")
         if exchange.rewritten or exchange.decompressed:
-            fields = headers.without(fields, headers.BODY_DIGESTS | {b"content-encoding"})
+            drop.update(headers.BODY_DIGESTS, (b"content-encoding",))
+        fields = headers.end_to_end(request.raw_headers, drop)
+        fields = headers.without_our_cookie(fields) + ours
         if wants_upgrade(request):
             fields.extend(UPGRADE_FIELDS)
         fields.append(self._via)

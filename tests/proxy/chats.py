@@ -9,6 +9,7 @@ from backstory.recall import Memory, Recalled
 from backstory.settings import MemorySettings
 from backstory.spi import Store
 from backstory_plugins.dialects.openai_chat import OpenAIChat
+from backstory_plugins.policies.tokens import Tokens
 from backstory_plugins.stores.memory import MemoryStore
 
 ADA = Owner("acme", "ada")
@@ -96,4 +97,4 @@ def forwarded(recalled: Recalled) -> str:
 async def chat_in(store: Store | None = None, **settings: Any) -> Chat:
     store = store or MemoryStore()
     await store.open()
-    return Chat(Memory(store, MemorySettings(**settings), clock=lambda: 1234.5))
+    return Chat(Memory(store, MemorySettings(**settings), Tokens(), clock=lambda: 1234.5))

@@ -8,7 +8,7 @@ from backstory.answers import error_answer, json_answer
 from backstory.errors import BackstoryError
 from backstory.registry import load_dialects
 
-DIALECTS = load_dialects(("falcon", "openai.chat"))
+DIALECTS = load_dialects(("falcon", "openai.chat", "openai.responses"))
 BUSY = BackstoryError(409, "conversation_busy", "try again", headers=(("Retry-After", "3"),))
 
 

@@ -52,7 +52,7 @@ def test_what_a_program_needs_is_public() -> None:
                     RouteSettings(match="/b", dialect="neither"),
                 )
             },
-            ["dialect", "dialect"],
+            ["route 1 dialect", "route 2 dialect"],
         ),
         ({"store": "none://"}, ["store"]),
         ({"auth": "jwt"}, ["jwt_secret"]),

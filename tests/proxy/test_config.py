@@ -82,6 +82,7 @@ def test_every_setting_can_be_said_in_the_environment_and_in_the_file(
         "trusted_proxies": ("10.0.0.1, ::1", ("10.0.0.1", "::1")),
         "jwt_algorithms": ("HS512", ("HS512",)),
         "conversation_headers": ("X-A, X-B=window", ("X-A", "X-B=window")),
+        "context_windows": ("m=8192, *=1", ("m=8192", "*=1")),
     }
     default = settings()[name].default
     kind = "text"

@@ -129,6 +129,51 @@ def test_a_wrong_row_is_said_by_its_number(row: str, expected: list[str], toml: 
     assert problems_of(f"[[route]]\n{row}\n", toml) == expected
 
 
+@pytest.mark.parametrize("wrong", ["5", "'canary'", "[{canary = 1}]"])
+def test_options_are_a_table(wrong: str, toml: Path) -> None:
+    row = f"[[route]]\nmatch = '/p'\ndialect = 'falcon'\noptions = {wrong}\n"
+    said = ["route 1 options: write [route.options], a table below its [[route]]"]
+    assert problems_of(row, toml) == said
+
+
+def test_a_row_has_the_options_below_it(toml: Path) -> None:
+    described = """
+        [[route]]
+        match = "/{}"
+        dialect = "declarative"
+        [route.options]
+        prompt = "$.{}"
+        message = {{ who = "{{role}}", what = ["{{text}}"] }}
+        reply = "$.said"
+        """
+    config = read(described.format("a", "b") + described.format("c", "d"), toml)
+    assert [(row.match, row.options["prompt"]) for row in config.routes] == [
+        ("/a", "$.b"),
+        ("/c", "$.d"),
+    ]
+    assert config.routes[0].options["message"] == {"who": "{role}", "what": ["{text}"]}
+
+
+def test_the_problems_of_options_are_told_with_all_the_others(toml: Path) -> None:
+    rows = (
+        "queue_depth = 'canary'\nupstream = 'canary'\n"
+        "[[route]]\nmatch = 'p'\ndialect = 'falcn'\n"
+        "[[route]]\nmatch = '/p'\ndialect = 'declarative'\n"
+        "[route.options]\nprompt = '$.a'\ncanary = 1\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        read(rows, toml, {"BACKSTORY_JWT_SECRET": "s" * 32})
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        "queue_depth",
+        "upstream",
+        "route 1 match",
+        "route 1 dialect",
+        "route 2 options.message",
+        "route 2 options.reply",
+        "route 2 options.canary",
+    ]
+
+
 def test_a_row_that_is_left_out_does_not_renumber_the_others(toml: Path) -> None:
     rows = "[[route]]\nmatch = '/p'\n[[route]]\nmatch = 'q'\ndialect = 'falcon'\n"
     said = problems_of(rows, toml)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstory.history import newest, repaired
-from backstory.model import Message, Role
+from backstory.history import grown, in_form, repaired, telling
+from backstory.model import Message, Role, Turn
+from backstory_plugins.dialects.openai_chat import OpenAIChat
 
 Group = tuple[Message, ...]
 ROLES: dict[str, Role] = {
@@ -122,47 +123,46 @@ def test_what_is_in_order_is_told_as_it_is(stored: list[Message], cut: int) -> N
     assert repaired(sound[:cut], sound[cut:], without_calls) == sound[:cut]
 
 
-@pytest.mark.parametrize(
-    ("most", "turns", "told"),
-    [
-        (2, ["u1 a1", "u2 a2", "u3 a3"], ["u2 a2", "u3 a3"]),
-        (3, ["u1 a1", "u2 a2", "u3 a3"], ["u1 a1", "u2 a2", "u3 a3"]),
-        (9, ["u1 a1"], ["u1 a1"]),
-        (0, ["u1 a1"], []),
-        (9, [], []),
-        (9, ["", "u1 a1"], ["", "u1 a1"]),
-        (1, ["u1 c1", "t1 a1"], ["t1 a1"]),
-        (2, ["u1 c1", "t1 a1", "u2 a2"], ["u2 a2"]),
-        (3, ["u1 c1", "t1 a1", "u2 a2"], ["u1 c1", "t1 a1", "u2 a2"]),
-        (3, ["u1 c1", "t1 c2", "t2 a1", "u2 a2"], ["u2 a2"]),
-        (2, ["u1 c1", "t1 c2", "t2 c3"], ["t1 c2", "t2 c3"]),
-    ],
-)
-def test_the_newest_turns_begin_where_no_result_loses_its_call(
-    most: int, turns: list[str], told: list[str]
-) -> None:
-    assert [letters(group) for group in newest([messages(t) for t in turns], most)] == told
+class Plain(OpenAIChat):
+    """Tells messages of letters."""
+
+    def without_calls(self, message: Message) -> Message | None:
+        return without_calls(message)
+
+    def without_reasoning(self, message: Message) -> Message | None:
+        return message._replace(raw=message.raw.replace(b"!", b""))
+
+    def told(self, message: Message) -> Message | None:
+        return message._replace(form="chat") if message.role != "tool" else None
 
 
-@given(
-    st.lists(st.integers(0, 4), min_size=1, max_size=8),
-    st.integers(1, 8),
-    st.sampled_from(["u9", "t"]),
-)
-def test_a_result_that_comes_now_finds_its_call_however_long_the_chain_is(
-    chains: list[int], most: int, now: str
+def as_turn(said: Sequence[Message]) -> Turn:
+    return Turn("", None, "", tuple(said), (), b"", 1, 1, 1)
+
+
+@given(st.lists(loops(), max_size=6), loops())
+def test_a_telling_that_grew_says_what_one_made_at_once_says(
+    turns: list[list[Message]], following: list[Message]
 ) -> None:
-    """Turns of a client that sends its results one by one: each chain of calls is so many long."""
-    turns, ids = list[str](), itertools.cycle("12345678")
-    for length in chains:
-        called = [next(ids) for _ in range(length)]
-        asked = ["u1", *(f"t{ident}" for ident in called)]
-        said = [*(f"c{ident}" for ident in called), "a1"]
-        turns += [f"{question} {answer}" for question, answer in zip(asked, said, strict=True)]
-    if now == "t":
-        turns[-1] = turns[-1].replace("a1", "c9")
-        now = "t9"
-    told = newest([messages(turn) for turn in turns], most)
-    history = repaired([each for group in told for each in group], messages(now), without_calls)
-    assert len(told) <= most
-    assert not orphans((*history, *messages(now)))
+    everything = [message for turn in turns for message in turn]
+    grew = telling(Plain(), [], cut=3)
+    for turn in turns:
+        grew = grown(grew, Plain(), [as_turn(turn)])
+    assert grew == telling(Plain(), [as_turn(everything)], cut=3)
+    assert grew.followed_by(following, Plain()) == repaired(everything, following, without_calls)
+    assert grew.tokens == sum(message.tokens for message in grew.settled)
+
+
+def test_only_calls_at_the_end_wait_for_what_follows() -> None:
+    said = telling(Plain(), [as_turn(messages("u1 a1 c12 t1"))], cut=0)
+    assert (letters(said.settled), letters(said.pending)) == ("u1 a1", "c12 t1")
+    more = grown(said, Plain(), [as_turn(messages("t2 a2"))])
+    assert (letters(more.settled), letters(more.pending)) == ("u1 a1 c12 t1 t2 a2", "")
+
+
+def test_messages_of_another_form_are_told_by_their_text() -> None:
+    theirs = [message(each)._replace(form="other") for each in ("u1", "t1", "a1")]
+    told = in_form([*theirs, message("a2!")], Plain())
+    assert letters(told) == "u1 a1 a2!"
+    assert {each.form for each in told} == {"chat"}
+    assert letters(in_form([message("a2!")], Plain(), plain=True)) == "a2"

@@ -239,6 +239,12 @@ NUMBERS = {
 }
 
 
+@pytest.mark.parametrize("entry", ["llama", "=8192", "llama=", "llama=0", "llama=8k", "llama=-1"])
+def test_a_window_of_no_known_size(entry: str) -> None:
+    assert about(found(context_windows=("*=1", entry))) == ["context_windows"]
+    assert found(context_windows=("a=b=8192", "llama-3*=8192")) == []
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [-1, -0.001, math.nan, math.inf, -math.inf])
 def test_a_number_that_is_no_amount(name: str, value: float) -> None:
@@ -247,7 +253,14 @@ def test_a_number_that_is_no_amount(name: str, value: float) -> None:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_zero_is_an_amount_where_it_means_something(name: str) -> None:
-    meaningful = {"max_history_turns", "queue_depth", "jwt_leeway_seconds", "drain_timeout_seconds"}
+    meaningful = {
+        "max_history_turns",
+        "max_history_tokens",
+        "reserved_reply_tokens",
+        "queue_depth",
+        "jwt_leeway_seconds",
+        "drain_timeout_seconds",
+    }
     assert found(**{name: 0}) == (
         [] if name in meaningful else [f"{name}: must be greater than zero"]
     )

@@ -5,7 +5,6 @@ Two at once: ``test_recall_races.py``.
 
 import itertools
 import json
-from dataclasses import replace
 
 import pytest
 from tests.proxy.chats import ADA, Chat, chat_in, forwarded, letters_of, reply_of
@@ -14,6 +13,7 @@ from backstory.align import Decision
 from backstory.model import Mode, Owner, Verdict
 from backstory.recall import Memory
 from backstory.settings import MemorySettings
+from backstory_plugins.policies.tokens import Tokens
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ async def test_a_question_beside_the_conversation_changes_no_more_than_the_versi
     before = await chat.stored()
     beside = await chat.say("s9 u9", "a9", "transcript")
     after = await chat.stored()
-    assert after == replace(before, version=before.version + 1, updated=after.updated)
+    assert after == before._replace(version=before.version + 1, updated=after.updated)
     assert await chat.path(beside.turn) == "u9 a9"
 
 
@@ -232,7 +232,7 @@ async def test_what_is_stored_is_not_imported_again(chat: Chat, claimed: str) ->
 
 async def test_times_are_those_of_the_first_and_the_last_change(chat: Chat) -> None:
     clock = itertools.count(1.0).__next__
-    chat = Chat(Memory(chat.memory.store, MemorySettings(), clock=clock))
+    chat = Chat(Memory(chat.memory.store, MemorySettings(), Tokens(), clock=clock))
     await chat.say("u1", "a1")
     turns = await chat.turns((await chat.say("u2", "a2")).turn)
     stored = await chat.stored()

@@ -16,6 +16,7 @@ from backstory.errors import StoreUnavailable, VersionConflict
 from backstory.model import Conversation, Owner, Turn
 from backstory.recall import Memory
 from backstory.settings import MemorySettings
+from backstory_plugins.policies.tokens import Tokens
 from backstory_plugins.stores.memory import MemoryStore
 from backstory_plugins.stores.sqlite import SqliteStore
 
@@ -130,7 +131,7 @@ async def test_a_conversation_that_was_new_may_be_erased_meanwhile_too(chat: Cha
     await chat.commit(first, "a1")
     store = EraseAtConflict(chat.memory.store)
     await store.open()
-    memory = Memory(store, MemorySettings())
+    memory = Memory(store, MemorySettings(), Tokens())
     assert await Chat(memory).commit(second, "a2") == "erased"
     assert await chat.commit(third, "a3") is None, "nothing is there: it begins again"
     assert await chat.path() == "u3 a3"
@@ -204,9 +205,12 @@ class HangingStore(MemoryStore):
         if method == self.hangs:
             await asyncio.Event().wait()
 
+    def known(self, owner: Owner, conversation: str) -> Conversation | None:
+        return None  # always to be asked
+
     async def load(self, owner: Owner, conversation: str) -> Conversation | None:
         await self._maybe("load")
-        return await super().load(owner, conversation)
+        return super().known(owner, conversation)
 
     async def path(
         self, owner: Owner, conversation: str, turn: str, limit: int | None = None
@@ -232,6 +236,7 @@ async def test_a_store_that_hangs_is_not_waited_for(hangs: str) -> None:
     store = HangingStore("")
     chat = await chat_in(store, store_seconds=0.01)
     await chat.say("u1", "a1")
+    chat.memory.close()  # nothing at hand
     store.hangs = hangs
     async with asyncio.timeout(5):
         with pytest.raises(StoreUnavailable, match="in time"):

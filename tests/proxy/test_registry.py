@@ -7,7 +7,8 @@ import pytest
 
 from backstory.errors import ConfigError
 from backstory.model import Answer, Verdict
-from backstory.registry import load_dialects, load_store
+from backstory.registry import dialect_problems, dialects_of, load_dialects, load_store
+from backstory.settings import RouteSettings
 
 
 def test_a_dialect_is_loaded_once_for_each_name() -> None:
@@ -25,7 +26,8 @@ def test_an_unknown_dialect_says_which_there_are(name: str) -> None:
         load_dialects(["falcon", name])
     (problem,) = caught.value.problems
     assert problem.startswith(f"dialect: {name!r} is unknown; there are ")
-    assert "falcon, openai.chat" in problem
+    for known in ("falcon", "openai.chat"):
+        assert known in problem
 
 
 def test_every_unknown_dialect_is_said() -> None:
@@ -51,13 +53,101 @@ def test_a_dialect_takes_options() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["falcon?self=true", "falcon?require_end_marker=1", "openai.chat?strict=true"]
+    ("name", "said"),
+    [
+        ("falcon?self=true", "require_end_marker=true|false"),
+        ("falcon?require_end_marker=1", "require_end_marker=true|false"),
+        ("openai.chat?strict=true", "it has none"),
+        ("openai.responses?state=true", "it has state=proxy|upstream"),
+        ("openai.responses?state=", "it has state=proxy|upstream"),
+        ("tgi?ai:=x", "ai=(text)"),
+    ],
 )
-def test_an_option_that_a_dialect_does_not_have_is_said(name: str) -> None:
+def test_an_option_that_a_dialect_does_not_have_is_said(name: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_dialects([name])
     (problem,) = caught.value.problems
     assert problem.startswith(f"dialect: {name.partition('?')[0]} has no option ")
+    assert said in problem
+
+
+def test_an_option_may_be_a_text() -> None:
+    name = "openai.completions?human=User: &ai=<|bot|>%0A&end=%26\n"
+    dialect = load_dialects([name])[name]
+    prompt = dialect.read_prompt(b'{"prompt": "2+2?"}')
+    assert prompt is not None
+    assert dialect.inject(prompt, (), ()) == rb'{"prompt": "User: 2+2?&\n<|bot|>\n"}'
+
+
+def test_options_that_cannot_work_are_said_together_with_the_rest() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_dialects(["tgi?human=", "tgi?cut_at_human=x", "one"])
+    first, second, third = caught.value.problems
+    assert first == "dialect: tgi?human=: human and ai must be two different titles"
+    assert second.startswith("dialect: tgi has no option cut_at_human=x; it has human=(text), ")
+    assert "cut_at_human=true|false" in second
+    assert third.startswith("dialect: 'one' is unknown")
+
+
+def described(**options: object) -> RouteSettings:
+    return RouteSettings(match="/p", dialect="declarative", options=options)
+
+
+PATHS: dict[str, object] = {
+    "prompt": "$.ask",
+    "transcript": {"user": "Q{text}", "assistant": "A{text}"},
+    "reply": "$.said",
+}
+
+
+def test_a_table_of_options_describes_a_dialect() -> None:
+    falcon = RouteSettings(match="/f", dialect="falcon?cut_at_human=true")
+    one, other = described(**PATHS), described(**PATHS | {"prompt": "$.question"})
+    loaded = dialects_of([falcon, one, other, described(**PATHS)])
+    assert len(loaded) == 3
+    for row, body in (
+        (falcon, b'{"text":"x"}'),
+        (one, b'{"ask":"x"}'),
+        (other, b'{"question":"x"}'),
+    ):
+        assert loaded[row.dialect_key].read_prompt(body) is not None
+    assert loaded[one.dialect_key].read_prompt(b'{"question":"x"}') is None
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (described(**PATHS | {"prompt": "ask"}), "options.prompt: a path begins with $"),
+        (described(**PATHS | {"raply": "$.r"}), "options.raply: unknown; see docs/declarative.md"),
+        (
+            RouteSettings(match="/p", dialect="falcon", options={"cut_at_human": True}),
+            "options: falcon takes its options behind its name, as in falcon?cut_at_human=true",
+        ),
+        (
+            RouteSettings(match="/p", dialect="declarative?prompt=true", options=PATHS),
+            "dialect: declarative takes its options from the table [route.options]",
+        ),
+        (RouteSettings(match="/p", dialect="falcn"), "dialect: 'falcn' is unknown; there are "),
+    ],
+)
+def test_a_wrong_dialect_is_said_by_the_number_of_its_row(
+    row: RouteSettings, expected: str
+) -> None:
+    (problem,) = dialect_problems([described(**PATHS), row])
+    assert problem.startswith(f"route 2 {expected}")
+    with pytest.raises(ConfigError) as caught:
+        dialects_of([described(**PATHS), row])
+    assert caught.value.problems == [problem]
+
+
+def test_a_dialect_that_must_be_described_says_what_is_missing() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_dialects(["declarative"])
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        "options.prompt",
+        "options.message",
+        "options.reply",
+    ]
 
 
 def test_a_store_is_chosen_by_the_scheme() -> None:

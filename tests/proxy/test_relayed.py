@@ -94,3 +94,22 @@ async def test_a_chunked_request_is_the_last_of_its_connection(
     got = await (await start_proxy(auth="off")).raw(chunked + GET)  # reads until the end
     assert got.count(b"HTTP/1.1 200 OK") == 1
     assert b"\r\nConnection: close\r\n" in got
+
+
+async def test_no_byte_of_a_field_is_spelled_anew(
+    start_proxy: "StartProxy", upstream: "Upstream"
+) -> None:
+    theirs = b"HTTP/1.1 200 Tr\xe8s bien\r\nX-Latin: caf\xe9\r\nX-UTF: caf\xc3\xa9\r\nX-None: \xff\xfe\r\n"
+    upstream.answer = theirs + b"Content-Length: 0\r\n\r\n"
+    got = await (await start_proxy(auth="off")).raw(CLOSING)
+    assert got.startswith(theirs)
+
+
+@pytest.mark.parametrize("date", [b"", b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n", b"date: x\r\n"])
+async def test_there_is_one_date_and_it_is_theirs_if_they_have_one(
+    date: bytes, start_proxy: "StartProxy", upstream: "Upstream"
+) -> None:
+    upstream.answer = b"HTTP/1.1 200 OK\r\n" + date + b"Content-Length: 0\r\n\r\n"
+    got = await (await start_proxy(auth="off")).raw(CLOSING)
+    assert got.lower().count(b"\r\ndate:") == 1
+    assert date in got

@@ -9,7 +9,7 @@ from backstory.registry import load_dialects
 from backstory.routes import BUILT_IN, RouteTable
 from backstory.settings import RouteSettings
 
-DIALECTS = load_dialects(("falcon", "openai.chat"))
+DIALECTS = load_dialects(row.dialect for row in BUILT_IN)
 
 
 def table(*rows: RouteSettings) -> RouteTable:
@@ -31,6 +31,24 @@ def row(match: str, **more: object) -> RouteSettings:
         ("/v1/chat/completions", "openai.chat", "always"),
         ("/openai/deployments/gpt/chat/completions?api-version=1", "openai.chat", "always"),
         ("//chat/completions", "openai.chat", "always"),
+        ("/v1/completions", "openai.completions", "named"),
+        ("/openai/deployments/gpt/completions?api-version=1", "openai.completions", "named"),
+        ("/api/generate", "ollama.generate", "named"),
+        ("/generate", "tgi", "named"),
+        ("/generate_stream?x", "tgi", "named"),
+        ("/completion", "llamacpp.completion", "named"),
+        ("/api/chat", "ollama.chat", "always"),
+        ("/v1beta/models/gemini-3-pro:generateContent", "gemini", "always"),
+        ("/v1beta/models/gemini-3-pro:streamGenerateContent?alt=sse&key=k", "gemini", "always"),
+        (
+            "/v1/projects/p/locations/l/publishers/google/models/m:generateContent",
+            "gemini",
+            "always",
+        ),
+        ("/v1/responses", "openai.responses", "always"),
+        ("/openai/responses?api-version=preview", "openai.responses", "always"),
+        ("/v1/messages", "anthropic", "always"),
+        ("/proxy/anthropic/v1/messages?beta=true", "anthropic", "always"),
     ],
 )
 def test_the_built_in_rows(target: str, dialect: str, memory: str) -> None:
@@ -56,10 +74,26 @@ def test_the_built_in_rows(target: str, dialect: str, memory: str) -> None:
         "/chat/completions/",
         "/v1/chat%2Fcompletions",
         "/v1/chat/completionsx",
-        "/v1/xchat/completions?",
+        "/completions/",
+        "/v1/completion",
+        "/v1/generate",
+        "/api/generate/x",
+        "/v1/messages/count_tokens",
+        "/v1/messages/batches",
+        "/messages",
         "/v1/models?a=/chat/completions",
-        "chat/completions",
+        "completions",
         "/v1/chat/completions\n",
+        "/x/api/chat",
+        "/api/chat/",
+        "/v1beta/models/m:countTokens",
+        "/v1beta/models/m%3AgenerateContent",
+        "/v1beta/models/m:generateContent/",
+        "/v1beta/models/m:xgenerateContent",
+        "/v1beta/models/:generateContent",
+        "/v1/responses/resp_1",
+        "/v1/responses/compact",
+        "/v1/conversations",
     ],
 )
 def test_what_no_row_names_is_passed_through(target: str) -> None:

@@ -1,16 +1,15 @@
 """What the runner was told is read from a request of its own."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
 from aiohttp import web
 
-from backstory.errors import ConfigError
-from backstory.run_options import RUN_APP, check_loop, is_decompressed, missing
+from backstory.run_options import RUN_APP, is_decompressed, missing, new_event_loop
 
 Ask = Callable[..., Awaitable[tuple[list[str], bool]]]
 
@@ -63,7 +62,9 @@ async def test_only_a_body_with_a_coding_is_decompressed(ask: Ask) -> None:
     assert (await ask(RUN_APP, **coding))[1] is False
 
 
-async def test_only_asyncios_own_loop_will_do() -> None:
-    check_loop(asyncio.get_running_loop())
-    with pytest.raises(ConfigError, match=r"aiohttp\.GunicornWebWorker"):
-        check_loop(asyncio.AbstractEventLoop())  # type: ignore[abstract]  # as uvloop's derives from it
+def test_our_own_server_runs_on_uvloop() -> None:
+    loop = new_event_loop()
+    try:
+        assert isinstance(loop, uvloop.Loop)
+    finally:
+        loop.close()

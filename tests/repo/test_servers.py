@@ -43,6 +43,7 @@ def test_nothing_is_installed_where(why: str, path: Path) -> None:
     if why == "everything is there":
         command(path, "curl", "exit 0")
         command(path, "nginx", "exit 0")
+        command(path, "node", "exit 0")
     elif why == "not root":
         command(path, "id", "echo 1000")
     else:

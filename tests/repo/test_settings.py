@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from backstory.config import load, settings
-from backstory.registry import load_dialects
+from backstory.registry import dialects_of
 from backstory.serve import read_command_line
 from backstory.settings import RouteSettings
 
@@ -104,6 +104,19 @@ def test_the_example_works_as_it_stands(tmp_path: Path) -> None:
     file.write_text(example)
     config = load({}, {}, file=str(file))
     assert config.warnings() == []
-    assert set(load_dialects(row.dialect for row in config.routes)) == {"falcon", "openai.chat"}
+    names = {dialect.name for dialect in dialects_of(config.routes).values()}
+    assert names == {"declarative", "falcon", "openai.chat"}
     used = {key for row in config.routes for key, value in dataclasses.asdict(row).items() if value}
     assert used == {field.name for field in dataclasses.fields(RouteSettings)}
+
+
+def test_the_rows_on_the_page_of_dialects_work_as_they_stand(tmp_path: Path) -> None:
+    page = (ROOT / "docs/dialects.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert examples
+    for example in examples:
+        file = tmp_path / "backstory.toml"
+        file.write_text(example)
+        config = load({"upstream": "http://localhost:8000", "auth": "off"}, {}, file=str(file))
+        assert config.routes
+        assert dialects_of(config.routes)

@@ -94,10 +94,9 @@ def at_the_client(request: DrawnRequest, answer: Received, *, dated: bool) -> Li
     """What arrived of an answer; ``dated``: its date is the upstream's, so it counts."""
     _, status, reason = answer.head.start
     gone = (b"content-length", *(() if dated else (b"date",)))
-    fields = [(name, utf8(value)) for name, value in without(answer.head.headers, *gone)]
     fields = [
         (name, value)
-        for name, value in fields
+        for name, value in without(answer.head.headers, *gone)
         if not (name.lower() == b"set-cookie" and value.startswith(b"backstory="))
         and not (request.has_memory and is_receipt(name.lower(), value))
     ]
@@ -115,15 +114,6 @@ def is_receipt(lower: bytes, value: bytes) -> bool:
     if lower == b"x-accel-buffering":  # set on streams of events, in place of the upstream's
         return True
     return lower == b"server-timing" and value.startswith(b"backstory;dur=")
-
-
-def utf8(value: bytes) -> bytes:
-    """What is no UTF-8 is relayed as that of its Latin-1 reading."""
-    try:
-        _ = value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1").encode()
-    return value
 
 
 def difference(what: str, expected: Lines, found: Lines) -> str:

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from backstory import RUN_APP, Config, create_app
+from backstory.demo_upstream import create_demo_app
 from backstory.settings import Secret
 
 SECRET = "a secret of at least thirty-two bytes"
@@ -67,3 +68,14 @@ async def start_proxy() -> AsyncIterator[StartProxy]:
             return await stack.enter_async_context(running_proxy(upstream, **settings))
 
         yield start
+
+
+@pytest.fixture
+async def demo() -> AsyncIterator[str]:
+    """The URL of a demo upstream: it knows what stands in the messages, and nothing else."""
+    runner = web.AppRunner(create_demo_app(token_seconds=0.0), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()

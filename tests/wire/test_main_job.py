@@ -15,14 +15,12 @@ from pathlib import Path
 
 import pytest
 from tests.wire.answers import falcon_answer
-from tests.wire.conftest import SECRET
 from tests.wire.connection import DEADLINE_SECONDS
 from tests.wire.server import Server, environment, reserved_port
+from tests.wire.shell import typed
 from tests.wire.upstreams import RecordingUpstream
 
 ROOT = Path(__file__).parents[2]
-README_ADDRESS = "http://127.0.0.1:7001"
-
 EXPORT = """\
 export JWT_TOKEN="Bearer $(scripts/jwt_util.py --secret "$JWT_SECRET" encode '{"team_id": "tenstorrent", "token_id":"debug-test"}')"
 """
@@ -58,21 +56,6 @@ def folder(tmp_path: Path) -> Path:
     """Where the lines are typed: beside ``scripts``, with an empty cookie jar at most."""
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     return tmp_path
-
-
-async def typed(text: str, folder: Path, url: str = README_ADDRESS) -> str:
-    """What bash prints that is given ``text``, with ``url`` for the address in it."""
-    bash = await asyncio.create_subprocess_exec(
-        *("bash", "-eu", "-c", text.replace(README_ADDRESS, url)),
-        cwd=folder,
-        env=environment(JWT_SECRET=SECRET),
-        stdout=PIPE,
-        stderr=PIPE,
-    )
-    async with asyncio.timeout(3 * DEADLINE_SECONDS):
-        said, complained = await bash.communicate()
-    assert bash.returncode == 0, complained.decode()
-    return said.decode()
 
 
 def with_text(body: str, spelled: str, text: str) -> bytes:

@@ -1,11 +1,10 @@
 """The real OpenAI SDK remembers, with a token of ours as its API key and nothing else changed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from aiohttp import web
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient, OpenAI
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 from tests.wire.answers import chat_json, chat_stream
@@ -14,8 +13,6 @@ from tests.wire.sdk import NAMED, said, say, sdk
 from tests.wire.talking import HOP_BY_HOP
 from tests.wire.upstreams import RecordingUpstream, Request
 from tests.wire.users import User, forwarded
-
-from backstory.demo_upstream import create_demo_app
 
 WEATHER: ChatCompletionToolParam = {
     "type": "function",
@@ -29,17 +26,6 @@ WEATHER: ChatCompletionToolParam = {
         },
     },
 }
-
-
-@pytest.fixture
-async def demo() -> AsyncIterator[str]:
-    """The URL of a demo upstream: it knows what stands in the messages, and nothing else."""
-    runner = web.AppRunner(create_demo_app(token_seconds=0.0), access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
 
 
 async def receipt(client: AsyncOpenAI, text: str) -> str:

@@ -18,6 +18,7 @@ from tests.wire.upstreams import Answer, RecordingUpstream
 from tests.wire.users import User, body_of, forwarded
 
 from backstory.errors import StoreUnavailable
+from backstory.warm import Warm
 from backstory_plugins.stores.memory import MemoryStore
 
 How = Literal["fails", "hangs"]
@@ -34,6 +35,9 @@ def take_down(monkeypatch: pytest.MonkeyPatch, method: str, how: How) -> None:
         raise StoreUnavailable("down")
 
     monkeypatch.setattr(MemoryStore, method, down)
+    # Nothing is at hand, so that it has to be asked.
+    monkeypatch.setattr(MemoryStore, "known", lambda *_: None)
+    monkeypatch.setattr(Warm, "get", lambda *_: None)
 
 
 def refused(api: Api, answer: Received) -> None:

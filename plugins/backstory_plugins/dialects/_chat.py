@@ -22,11 +22,11 @@ _ROLES: dict[str, Role] = {
     "function": "tool",
 }
 _TEXT_PARTS = ("text", "input_text", "output_text")
-_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 _WITH_CALLS = ("tool_calls", "function_call", *_REASONING)
 
 # dialects.md C.4: base64 says nothing about the tokens of what it spells.
-_IMAGE_TOKENS = 1500
+IMAGE_TOKENS = 1500
 _MEDIA_BYTES_PER_TOKEN = 20
 
 
@@ -54,6 +54,9 @@ def read_message(value: object, raw: bytes) -> Message | None:
     role = _ROLES.get(named) if isinstance(named, str) else None
     if role is None:
         return None
+    content = value.get("content")
+    if type(content) is str and len(value) == 2 and role != "tool":
+        return Message(role, raw, *fingerprints(role, content), (), (), estimate_tokens(len(raw)))
     try:
         return _noted(role, value, raw)
     except RecursionError as exc:
@@ -161,7 +164,7 @@ def _media(content: object) -> Iterator[tuple[str, int]]:
     for part in content:
         match part:
             case {"image_url": {"url": str(url)}} | {"image_url": str(url)}:
-                yield url, _IMAGE_TOKENS
+                yield url, IMAGE_TOKENS
             case (
                 {"input_audio": {"data": str(data)}}
                 | {"file": {"file_data": str(data)}}

@@ -4,7 +4,7 @@ Every value of every delta is collected first and folded once at the end, key by
 long reply costs no more than its length. What servers do differently is in ``dialects.md`` 2.5.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -44,8 +44,17 @@ class _Choice:
     finish: str | None = None
 
 
-def read_chunks(body: bytes) -> Streamed:
-    """The reply in a whole event stream of ``chat.completion.chunk`` objects."""
+def _delta(choice: Mapping[str, object]) -> object:
+    return choice.get("delta")
+
+
+def read_chunks(
+    body: bytes, *, delta_of: Callable[[Mapping[str, object]], object] = _delta
+) -> Streamed:
+    """The reply in a whole event stream of ``chat.completion.chunk`` objects.
+
+    ``delta_of``: what a choice adds to its message, where it is spelled in another way.
+    """
     choices: dict[int, _Choice] = {}
     done, usage = False, None
     for event in events(body):
@@ -64,20 +73,24 @@ def read_chunks(body: bytes) -> Streamed:
         if event.name == b"error" or chunk.get("error"):
             return _BROKEN
         usage = chunk.get("usage") or usage  # vLLM can count in every chunk
-        _note(chunk.get("choices"), choices)
+        _note(chunk.get("choices"), choices, delta_of)
     if not choices:
         return Streamed({}, None, done)
     choice = choices[min(choices)]
     return Streamed(_fold(choice.deltas), choice.finish, done, usage)
 
 
-def _note(said: object, choices: dict[int, _Choice]) -> None:
+def _note(
+    said: object,
+    choices: dict[int, _Choice],
+    delta_of: Callable[[Mapping[str, object]], object],
+) -> None:
     """Add the deltas of one chunk. It may have no choices: usage, content filter results."""
     for position, item in enumerate(said if isinstance(said, list) else ()):
         if not isinstance(item, dict):
             continue
         choice = choices.setdefault(_index(item, position), _Choice())
-        delta, finish = item.get("delta"), item.get("finish_reason")
+        delta, finish = delta_of(item), item.get("finish_reason")
         if isinstance(delta, dict):
             choice.deltas.append(delta)
         if isinstance(finish, str) and finish and choice.finish != "error":

@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 
-from backstory.jsonbody import NotJson, Value, decode, dump, read_object, walk_array, walk_object
+from backstory.jsonbody import NotJson, decode, dump, read_object, read_object_text
 from backstory.model import Answer, Prompt, Reply, Verdict
 from backstory_plugins.dialects._chat import (
     calls_of,
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 # What a server says beside the message, and a strict server refuses to hear again with a 422.
 _NEVER_KEPT = frozenset({"annotations", "logprobs", "index", "parsed"})
 _NATURAL_STOPS = frozenset({"stop", "tool_calls", "function_call"})
+_KEY = '"message"'
+_decode = json.JSONDecoder().raw_decode
 _not_a_number = re.compile(rb"NaN|Infinity").search
 
 
@@ -40,67 +42,82 @@ def read_completion(prompt: Prompt, answer: Answer) -> Reply:
     """The reply in a JSON object, which proves its own end: the closing brace."""
     try:
         text = decode(answer.body)
-        fields = walk_object(text)
-        if _last(fields, "error"):
-            return Reply(Verdict.ERROR)
-        choice = _first_choice(text, fields)
-        place = choice.get("message", [Value(None, 0, 0)])[-1]
+        fields = read_object_text(text)
     except NotJson:
         return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
-    message = place.value if isinstance(place.value, dict) else {}
-    finish = _last(choice, "finish_reason")
+    if fields.get("error"):
+        return Reply(Verdict.ERROR)
+    choices = fields.get("choices", [])
+    if not isinstance(choices, list):
+        return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
+    choice = _first_choice(choices)
+    said = choice.get("message")
+    message = said if isinstance(said, dict) else {}
+    finish = choice.get("finish_reason")
     if finish is None and "finish_reason" in choice:
         return Reply(Verdict.ABORTED)  # the server itself says that it has not finished
-    spelled = text[place.start : place.end].encode()
     why = finish if isinstance(finish, str) else "stop"
-    return _reply(prompt, why, message, spelled, usage=_last(fields, "usage"))
+    return _reply(prompt, why, message, text, usage=fields.get("usage"))
 
 
-def _last(fields: Mapping[str, Sequence[Value]], key: str) -> object:
-    return fields[key][-1].value if key in fields else None
+def _first_choice(choices: Sequence[object]) -> dict[str, object]:
+    """The choice with the lowest index: the one that memory keeps."""
+    found = [each for each in choices if isinstance(each, dict)]
+    return found[0] if len(found) == 1 else min(found, key=_index, default={})
 
 
-def _first_choice(text: str, fields: Mapping[str, Sequence[Value]]) -> dict[str, list[Value]]:
-    """The fields of the choice with the lowest index: the one that memory keeps."""
-    places = walk_array(text, fields["choices"][-1].start) if "choices" in fields else []
-    choices = [place for place in places if isinstance(place.value, dict)]
-    if not choices:
-        return {}
-    return walk_object(text, min(choices, key=_index).start, whole=False)
-
-
-def _index(choice: Value) -> int:
-    index = choice.value.get("index") if isinstance(choice.value, dict) else None
+def _index(choice: Mapping[str, object]) -> int:
+    index = choice.get("index")
     return index if isinstance(index, int) else 0
+
+
+def _spelling(message: Mapping[str, object], text: str) -> bytes:
+    """``message`` as it stands in ``text``, a whole answer; empty if that is not certain."""
+    if text.count(_KEY) != 1:
+        return b""
+    at = text.index(_KEY) + len(_KEY)
+    try:
+        while text[at] in " \t\n\r:":
+            at += 1
+        value, end = _decode(text, at)
+    except (IndexError, ValueError):
+        return b""  # the text of somebody's message
+    return text[at:end].encode() if value == message else b""
 
 
 def _reply(
     prompt: Prompt,
     finish: str,
     message: Mapping[str, object],
-    spelled: bytes = b"",
+    text: str = "",
     *,
     usage: object,
 ) -> Reply:
-    kept = _kept(message)
-    verdict = _verdict(finish, kept)
+    content = message.get("content")
+    kept: dict[str, object]
+    is_plain = len(message) == 2 and "role" in message
+    if is_plain and finish == "stop" and type(content) is str and content.strip():
+        kept, verdict = {"role": "assistant", "content": content}, Verdict.COMPLETE  # nearly always
+    else:
+        kept = _kept(message)
+        verdict = _verdict(finish, kept)
     if not verdict.kept:
         return Reply(verdict)
     if prompt.prefill:
         began = read_object(prompt.new[-1].raw).get("content")
         kept["content"] = joined([began, kept.get("content")])
-    raw = spelled if spelled and kept == message else dump(kept)
+    raw = (_spelling(message, text) if text and kept == message else b"") or dump(kept)
     stored = read_message(kept, raw)
-    # Python reads 1E400 and writes Infinity: told again, that would fail every later request.
-    if stored is None or (_not_a_number(raw) and not _is_json(raw)):
+    if stored is None or not is_json(raw):
         return Reply(Verdict.ERROR)
     return Reply(verdict, (stored,), prompt_tokens=counted(usage, "prompt_tokens"))
 
 
 def counted(usage: object, *names: str) -> int | None:
     """The sum of the counts ``names`` in an answer's ``usage``; ``None`` if none is there."""
-    values = [usage.get(name) for name in names] if isinstance(usage, dict) else []
-    counts = [value for value in values if type(value) is int and value >= 0]
+    if not isinstance(usage, dict):
+        return None
+    counts = [usage[name] for name in names if type(usage.get(name)) is int and usage[name] >= 0]
     return sum(counts) if counts else None
 
 
@@ -152,7 +169,13 @@ def _verdict(finish: str, message: Mapping[str, object]) -> Verdict:
     return Verdict.TOOL if calls else Verdict.COMPLETE
 
 
-def _is_json(raw: bytes) -> bool:
+def is_json(raw: bytes) -> bool:
+    """Whether ``raw``, which Python has read or written, is JSON for everybody else too.
+
+    Python reads 1E400 and writes Infinity: told again, that would fail every later request.
+    """
+    if not _not_a_number(raw):
+        return True
     try:
         json.loads(raw, parse_constant=_refuse)
     except ValueError:

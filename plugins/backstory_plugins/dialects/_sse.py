@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from backstory.jsonbody import NotJson, read_object
+
 _BOM = b"\xef\xbb\xbf"
 # In bytes: str.splitlines() would also split at U+2028, which JSON allows inside strings.
 _line_end = re.compile(rb"\r\n|\n|\r")
@@ -39,6 +41,27 @@ def events(body: bytes) -> Iterator[Event]:
     name = _take(rest, name, data)
     if data:
         yield Event(name, b"\n".join(data), False)
+
+
+def objects(body: bytes) -> Iterator[dict[str, object]]:
+    """The JSON object in each event, up to ``[DONE]``.
+
+    ``{"error": True}`` stands for an event that says it is an error, or that holds anything else;
+    what the input was cut in is left out.
+    """
+    for event in events(body):
+        data = event.data.strip()
+        if data.startswith(b"[DONE]"):
+            return
+        if not data:
+            continue
+        try:
+            said = read_object(data)
+        except NotJson:
+            if event.closed:
+                yield {"error": True}
+            continue
+        yield {"error": True} if event.name == b"error" else said
 
 
 def _take(line: bytes, name: bytes, data: list[bytes]) -> bytes:

@@ -6,7 +6,7 @@ JSON object, or an event stream of its pieces.
 
 from collections.abc import Sequence
 
-from backstory.jsonbody import NotJson, Value, decode, dump, walk_array, walk_object
+from backstory.jsonbody import NotJson, decode, walk_object
 from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import (
@@ -20,18 +20,9 @@ from backstory_plugins.dialects._chat import (
     without_reasoning,
 )
 from backstory_plugins.dialects._completion import read_completion, read_stream
+from backstory_plugins.dialects._listed import put_in, read_list
+from backstory_plugins.dialects._openai import DONE, EVENT_STREAM, error_body, error_event
 from backstory_plugins.dialects._overflow import overflow
-
-_EVENT_STREAM = "text/event-stream"
-_DONE = Marker((b"data: [DONE]", b"data:[DONE]"), line_start=True)
-
-_ERROR_TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
-    409: "conflict_error",
-    429: "rate_limit_error",
-    **dict.fromkeys((400, 404, 405, 412, 413, 422), "invalid_request_error"),
-}
 
 
 class OpenAIChat:
@@ -39,34 +30,28 @@ class OpenAIChat:
 
     name = "openai.chat"
     form = "chat"
+    names_replies = False
 
     def read_prompt(self, body: bytes) -> Prompt | None:
         """See ``spi.Dialect``. ``insert_at``: an offset in the bytes, and how many elements follow."""
         try:
             text = decode(body)
-            fields = walk_object(text)
-            lists = fields.get("messages", ())
-            if len(lists) != 1:
-                return None
-            places = walk_array(text, lists[0].start)
-            messages = _read_messages(text, places)
+            fields = walk_object(text, arrays=("messages",))
+            listed = read_list(text, fields, "messages", read_message)
         except NotJson:
             return None
-        if messages is None:
+        if listed is None:
             return None
-        pinned = _leading_system(messages)
-        follow = len(messages) - pinned
-        at = places[pinned].start if follow else lists[0].end - 1
-        claimed, new = split(messages[pinned:])
+        claimed, new = split(listed.messages[listed.pinned :])
         limits = fields.get("max_tokens", []) + fields.get("max_completion_tokens", [])
         most = [limit.value for limit in limits]
         model = fields["model"][-1].value if "model" in fields else ""
         return Prompt(
             body,
-            tuple(messages[:pinned]),
+            listed.messages[: listed.pinned],
             claimed,
             new,
-            insert_at=(len(text[:at].encode()), follow),
+            insert_at=listed.insert_at,
             prefill=bool(new) and new[-1].role == "assistant",
             auxiliary=asks_one_token(most),
             model=model if isinstance(model, str) else "",
@@ -76,15 +61,8 @@ class OpenAIChat:
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:
         """See ``spi.Dialect``."""
-        told = b", ".join([*pinned, *(message.raw for message in history)])
-        if not told:
-            return prompt.body
-        at, follow = prompt.insert_at
-        if follow:
-            told += b", "
-        elif prompt.pinned:
-            told = b", " + told
-        return prompt.body[:at] + told + prompt.body[at:]
+        said = [*pinned, *(message.raw for message in history)]
+        return put_in(prompt.body, prompt.insert_at, said, preceded=bool(prompt.pinned))
 
     def told(self, message: Message) -> Message | None:
         """See ``spi.Dialect``."""
@@ -100,12 +78,12 @@ class OpenAIChat:
 
     def end_marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect``."""
-        return _DONE if media_type == _EVENT_STREAM else None
+        return DONE if media_type == EVENT_STREAM else None
 
     def read_reply(self, prompt: Prompt, answer: Answer) -> Reply:
         """See ``spi.Dialect``."""
         try:
-            if answer.media_type == _EVENT_STREAM:
+            if answer.media_type == EVENT_STREAM:
                 return read_stream(prompt, answer)
             return read_completion(prompt, answer)
         except (NotJson, RecursionError):  # it could be parsed, but not be compared or written
@@ -117,30 +95,11 @@ class OpenAIChat:
 
     def error_body(self, status: int, code: str, message: str) -> tuple[str, bytes]:
         """See ``spi.Dialect``."""
-        return "application/json", _error(_ERROR_TYPES.get(status, "server_error"), code, message)
+        return error_body(status, code, message)
 
     def error_event(self, code: str, message: str) -> bytes:
         """See ``spi.Dialect``."""
-        return b"data: " + _error("server_error", code, message) + b"\n\n"
-
-
-def _error(kind: str, code: str, message: str) -> bytes:
-    return dump({"error": {"message": message, "type": kind, "param": None, "code": code}})
-
-
-def _read_messages(text: str, places: Sequence[Value]) -> list[Message] | None:
-    messages = []
-    for value, start, end in places:
-        message = read_message(value, text[start:end].encode())
-        if message is None:
-            return None
-        messages.append(message)
-    return messages
-
-
-def _leading_system(messages: Sequence[Message]) -> int:
-    others = (at for at, message in enumerate(messages) if message.role != "system")
-    return next(others, len(messages))
+        return error_event(code, message)
 
 
 _: type[Dialect] = OpenAIChat

@@ -3,94 +3,162 @@
 import json
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from backstory.errors import VersionConflict
 from backstory.model import Conversation, Owner, Turn
+from backstory_plugins.stores._known import Known
+from backstory_plugins.stores._media import split
 from backstory_plugins.stores._rows import ident, pack, pack_list
-from backstory_plugins.stores._sealed import KEY_BYTES, Seal, place
+from backstory_plugins.stores._sealed import KEY_BYTES, Seal, close_turn, place, reply_mark, slot
+from backstory_plugins.stores._stamps import Stamps
 
 MOST_EXPIRED = 100
 """Conversations that expire in one transaction: the turns of others wait behind it."""
 
 _SEEN = """
-SELECT conversation.row, key, version FROM conversation JOIN secret ON secret.row = conversation.row
+SELECT conversation.row, key, version, head FROM conversation
+JOIN secret ON secret.row = conversation.row
 WHERE tenant = ? AND subject = ? AND id = ?
 """
 
-_PUT = """
+_BEGIN = """
 INSERT INTO conversation (
-    row, tenant, subject, id, version, head_turn, head_chain, head_depth, head_size, head_tokens,
-    mode, longest_claim, dialects, single_use, created, updated, sealed
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (row) DO UPDATE SET
-    version = excluded.version,
-    head_turn = excluded.head_turn,
-    head_chain = excluded.head_chain,
-    head_depth = excluded.head_depth,
-    head_size = excluded.head_size,
-    head_tokens = excluded.head_tokens,
-    mode = excluded.mode,
-    longest_claim = excluded.longest_claim,
-    dialects = excluded.dialects,
+    row, tenant, subject, id, version, mode, longest_claim, cut, plain, dialects, single_use,
+    created, updated, sealed
+) VALUES (?, ?, ?, ?, 0, '', 0, 0, 0, '', ?, 0, 0, x'')
+"""
+
+# A row may be another conversation's by now: its key tells.
+_PUT = """
+UPDATE conversation SET
+    version = ?, head = ?, mode = ?, longest_claim = ?, cut = ?, plain = ?, dialects = ?,
     -- once named a second time it stays so, whatever this commit was made from
-    single_use = single_use AND excluded.single_use,
-    created = excluded.created,
-    updated = excluded.updated,
-    sealed = excluded.sealed
+    single_use = single_use AND ?,
+    created = ?, updated = ?, sealed = coalesce(?, sealed)
+WHERE row = ? AND version = ? AND (SELECT key FROM secret WHERE secret.row = conversation.row) = ?
+RETURNING single_use
 """
 
 _ADD = """
 INSERT INTO turn (
-    conversation, id, parent, dialect, chain, depth, size, tokens, truncated, imported, created,
-    facts, raw
+    conversation, parent, id, dialect, chain, depth, size, tokens, truncated, imported, created,
+    reply, sealed
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
+_KNOWN = "SELECT row FROM turn WHERE conversation = ? AND id = ?"
 
-def commit(
-    db: sqlite3.Connection, owner: Owner, after: Conversation, turns: Sequence[Turn]
-) -> None:
-    """See ``spi.Store``.
+_KEEP_MEDIUM = """
+INSERT INTO media (conversation, digest, sealed) VALUES (?, ?, ?)
+ON CONFLICT (conversation, digest) DO NOTHING
+"""
+
+
+class Addition(NamedTuple):
+    """A turn, ready to be written under whatever row its parent has."""
+
+    id: str
+    parent: str | None
+    columns: tuple[object, ...]
+    media: tuple[tuple[bytes, bytes], ...]
+    """Digest, and what is sealed."""
+
+
+class Change(NamedTuple):
+    """A commit with everything sealed, so that the writer's thread has little to do."""
+
+    after: Conversation
+    placed: tuple[bytes, bytes, bytes]
+    columns: tuple[object, ...]
+    sealed: bytes | None
+    """``None``: the names and the pinned messages are those that are stored."""
+    turns: tuple[Addition, ...]
+    seal: Seal
+
+
+def prepare(
+    owner: Owner, after: Conversation, turns: Sequence[Turn], before: Known | None
+) -> Change:
+    """``before``: the conversation that ``after`` was made from, if that is known."""
+    seal = before.seal if before else Seal(after.key)
+    sealed = None
+    if before is None or before.conversation.pinned != after.pinned:
+        names = (ident(name) for name in (*owner, after.id))
+        sealed = seal.close(pack_list([*names, pack_list(after.pinned)]), b"conversation")
+    columns = (
+        after.mode,
+        after.longest_claim,
+        after.cut,
+        after.plain,
+        _spelled(after.dialects),
+        after.single_use,
+        after.created,
+        after.updated,
+    )
+    added = tuple([_addition(owner, turn, after.key, seal) for turn in turns])
+    return Change(after, place(owner, after.id), columns, sealed, added, seal)
+
+
+def commit(db: sqlite3.Connection, change: Change, before: Known | None, stamps: Stamps) -> Known:
+    """See ``spi.Store``. What is known afterwards; its stamp is not set.
 
     Raises:
         ValueError: a turn is stored already, or its parent is not.
     """
-    seal = Seal(after.key)
-    ours = place(owner, after.id)
-    row, key, version = db.execute(_SEEN, ours).fetchone() or (None, after.key, 0)
-    if (key, version) != (after.key, after.version - 1):
+    after, known = change.after, slot(change.placed)
+    stamps.change(known)
+    if before is None:
+        row, head_row = _find(db, change)
+        head = None
+    else:
+        row, head_row = before.row, before.head_row
+        head = before.conversation.head and before.conversation.head.turn
+    rows: dict[str | None, int | None] = {None: None, **({head: head_row} if head else {})}
+    for turn in change.turns:
+        rows[turn.id] = _add(db, row, turn, rows)
+    now_at = after.head.turn if after.head else None
+    if now_at not in rows:
+        rows[now_at] = _row(db, row, now_at)
+    values = (after.version, rows[now_at], *change.columns, change.sealed)
+    put = db.execute(_PUT, (*values, row, after.version - 1, after.key)).fetchone()
+    if put is None:
         raise VersionConflict("the conversation was changed or erased meanwhile")
-    if row is None:
-        row = _keep_key(db, after.key)
-    db.execute(_PUT, (row, *ours, *_columns(owner, after, seal)))
-    for turn in turns:
-        _add(db, row, turn, seal)
+    if put[0] != after.single_use:
+        after = after._replace(single_use=bool(put[0]))
+    return Known(after, row, rows[now_at], change.seal, known)
 
 
-def touch(db: sqlite3.Connection, owner: Owner, conversation: str) -> None:
+def touch(db: sqlite3.Connection, owner: Owner, conversation: str, stamps: Stamps) -> None:
     """See ``spi.Store``."""
+    placed = place(owner, conversation)
+    stamps.change(slot(placed))
     db.execute(
         "UPDATE conversation SET single_use = 0"
         " WHERE tenant = ? AND subject = ? AND id = ? AND single_use",
-        place(owner, conversation),
+        placed,
     )
 
 
-def erase(db: sqlite3.Connection, owner: Owner, conversation: str) -> bool:
+def erase(db: sqlite3.Connection, owner: Owner, conversation: str, stamps: Stamps) -> bool:
     """See ``spi.Store``."""
-    found = db.execute(_SEEN, place(owner, conversation)).fetchone()
+    placed = place(owner, conversation)
+    stamps.change(slot(placed))
+    found = db.execute(_SEEN, placed).fetchone()
     if found is not None:
         _forget(db, found[0])
     return found is not None
 
 
-def expire(db: sqlite3.Connection, before: float) -> int:
+def expire(db: sqlite3.Connection, before: float, stamps: Stamps) -> int:
     """See ``spi.Store``; ``MOST_EXPIRED`` at most."""
     old = db.execute(
-        "SELECT row FROM conversation WHERE single_use AND updated < ? LIMIT ?",
+        "SELECT row, tenant, subject, id FROM conversation WHERE single_use AND updated < ? LIMIT ?",
         (before, MOST_EXPIRED),
     ).fetchall()
-    for (row,) in old:
+    for row, *placed in old:
+        stamps.change(slot((placed[0], placed[1], placed[2])))
         _forget(db, row)
     return len(old)
 
@@ -98,6 +166,47 @@ def expire(db: sqlite3.Connection, before: float) -> int:
 def beat(db: sqlite3.Connection) -> None:
     """A write that nobody sees."""
     db.execute("UPDATE pulse SET beat = beat + 1")
+
+
+@lru_cache(maxsize=64)
+def _spelled(dialects: tuple[str, ...]) -> str:
+    return json.dumps(dialects)
+
+
+def _addition(owner: Owner, turn: Turn, key: bytes, seal: Seal) -> Addition:
+    name = ident(turn.id)
+    raw, facts = pack(turn)
+    rest, holes, media = split(raw, key)
+    columns = (
+        name,
+        ident(turn.dialect),
+        turn.chain,
+        turn.depth,
+        turn.size,
+        turn.tokens,
+        turn.truncated,
+        turn.imported,
+        turn.created,
+        reply_mark(owner, turn.reply_id),
+        close_turn(seal, facts, holes, rest, name),
+    )
+    sealed = tuple(
+        [(digest, seal.close(said, b"media" + digest)) for digest, said in media.items()]
+    )
+    return Addition(turn.id, turn.parent, columns, sealed)
+
+
+def _find(db: sqlite3.Connection, change: Change) -> tuple[int, int | None]:
+    """The rows of the conversation and of its head; made if it is new."""
+    after = change.after
+    found = db.execute(_SEEN, change.placed).fetchone()
+    row, key, version, head_row = found or (None, after.key, 0, None)
+    if (key, version) != (after.key, after.version - 1):
+        raise VersionConflict("the conversation was changed or erased meanwhile")
+    if row is None:
+        row = _keep_key(db, after.key)
+        db.execute(_BEGIN, (row, *change.placed, after.single_use))
+    return row, head_row
 
 
 def _keep_key(db: sqlite3.Connection, key: bytes) -> int:
@@ -118,35 +227,22 @@ def _forget(db: sqlite3.Connection, row: int) -> None:
     db.execute("UPDATE secret SET free = 1, key = ? WHERE row = ?", (bytes(KEY_BYTES), row))
 
 
-def _columns(owner: Owner, after: Conversation, seal: Seal) -> tuple[object, ...]:
-    head: tuple[object, ...] = (None,) * 5
-    if after.head is not None:
-        head = (ident(after.head.turn), *after.head[1:])
-    names = (ident(name) for name in (*owner, after.id))
-    return (
-        after.version,
-        *head,
-        after.mode,
-        after.longest_claim,
-        json.dumps(after.dialects),
-        after.single_use,
-        after.created,
-        after.updated,
-        seal.close(pack_list([*names, pack_list(after.pinned)]), b"conversation"),
-    )
-
-
-def _add(db: sqlite3.Connection, conversation: int, turn: Turn, seal: Seal) -> None:
-    name, parent = ident(turn.id), None if turn.parent is None else ident(turn.parent)
-    if parent is not None:
-        known = "SELECT 1 FROM turn WHERE conversation = ? AND id = ?"
-        if db.execute(known, (conversation, parent)).fetchone() is None:
-            raise ValueError("the parent of a turn is not stored")
-    raw, facts = pack(turn)
-    names = (conversation, name, parent, ident(turn.dialect), turn.chain)
-    numbers = (turn.depth, turn.size, turn.tokens, turn.truncated, turn.imported, turn.created)
-    blobs = (seal.close(facts, b"facts" + name), seal.close(raw, b"raw" + name))
+def _add(
+    db: sqlite3.Connection, row: int, turn: Addition, rows: dict[str | None, int | None]
+) -> int | None:
+    if turn.parent not in rows:
+        rows[turn.parent] = _row(db, row, turn.parent)
     try:
-        db.execute(_ADD, (*names, *numbers, *blobs))
+        added = db.execute(_ADD, (row, rows[turn.parent], *turn.columns)).lastrowid
     except sqlite3.IntegrityError as error:
         raise ValueError("a turn with this id is stored already") from error
+    for digest, sealed in turn.media:
+        db.execute(_KEEP_MEDIUM, (row, digest, sealed))
+    return added
+
+
+def _row(db: sqlite3.Connection, conversation: int, turn: str | None) -> int:
+    found = db.execute(_KNOWN, (conversation, ident(turn or ""))).fetchone()
+    if found is None:
+        raise ValueError("the parent of a turn, or the head, is not stored")
+    return int(found[0])

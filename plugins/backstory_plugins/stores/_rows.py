@@ -5,7 +5,9 @@ a record of fixed layout for each message, so that a reader needs no parser to f
 
     1 byte   layout, now 1
     4 bytes  how many messages were asked; the others are the reply
-    1 byte   length of the form, which all messages of a turn share, and the form itself
+    1 byte   length of the form, which all messages of a turn share
+    2 bytes  length of the reply's id
+    ...      the form, the reply's id
     each:    role (1), tokens (4), length of raw (4), length of spine (1), length of ids (4),
              length of the note (4), fingerprint (32), spine (0 or 32),
              ids (JSON: [calls, answers]; nothing if both empty), note
@@ -17,13 +19,13 @@ reading the old ones.
 import json
 import struct
 from collections.abc import Sequence
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from backstory.model import Message, Role, Turn
 
 LAYOUT = 1
 
-_HEAD = struct.Struct("<BIB")
+_HEAD = struct.Struct("<BIBH")
 _RECORD = struct.Struct("<BIIBII")
 _LENGTH = struct.Struct("<I")
 _DIGEST = 32
@@ -49,25 +51,34 @@ def pack(turn: Turn) -> tuple[bytes, bytes]:
     forms = {message.form for message in turn.messages}
     if len(forms) > 1:
         raise ValueError("the messages of a turn have one form")
-    form = "".join(forms).encode("ascii")
-    facts = [_HEAD.pack(LAYOUT, len(turn.asked), len(form)), form]
+    form, reply_id = "".join(forms).encode("ascii"), ident(turn.reply_id)
+    facts = [_HEAD.pack(LAYOUT, len(turn.asked), len(form), len(reply_id)), form, reply_id]
     for message in turn.messages:
         facts.extend(_record(message))
     return b"".join(message.raw for message in turn.messages), b"".join(facts)
 
 
-def unpack(raw: bytes, facts: bytes) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    """What was asked, and the reply: the inverse of ``pack``.
+class Said(NamedTuple):
+    """What ``pack`` makes two blobs of."""
+
+    asked: tuple[Message, ...]
+    reply: tuple[Message, ...]
+    reply_id: str
+
+
+def unpack(raw: bytes, facts: bytes) -> Said:
+    """The inverse of ``pack``.
 
     Raises:
         ValueError: the blobs are not what ``pack`` wrote, or a newer version wrote them.
     """
-    layout, asked, form_size = _HEAD.unpack_from(facts)
+    layout, asked, form_size, id_size = _HEAD.unpack_from(facts)
     if layout != LAYOUT:
         raise ValueError(f"layout {layout} of a stored turn is unknown: install a newer Backstory")
     messages: list[Message] = []
-    at, begin = _HEAD.size + form_size, 0
+    begin, at = 0, _HEAD.size + form_size
     form = facts[_HEAD.size : at].decode("ascii")
+    reply_id, at = text(facts[at : at + id_size]), at + id_size
     while at < len(facts):
         role, tokens, raw_size, spine_size, ids_size, note_size = _RECORD.unpack_from(facts, at)
         at += _RECORD.size
@@ -81,12 +92,13 @@ def unpack(raw: bytes, facts: bytes) -> tuple[tuple[Message, ...], tuple[Message
         messages.append(Message(_ROLES[role], said, fingerprint, spine, *ids, tokens, form, note))
     if at != len(facts) or begin != len(raw):
         raise ValueError("a stored turn is damaged: its facts do not fit its messages")
-    return tuple(messages[:asked]), tuple(messages[asked:])
+    return Said(tuple(messages[:asked]), tuple(messages[asked:]), reply_id)
 
 
 def first_fingerprint(facts: bytes) -> bytes:
     """The fingerprint of the turn's first message; empty if it has none."""
-    start = _HEAD.size + (facts[_HEAD.size - 1] if facts else 0) + _RECORD.size
+    _, _, form_size, id_size = _HEAD.unpack_from(facts)
+    start = _HEAD.size + form_size + id_size + _RECORD.size
     return facts[start : start + _DIGEST]
 
 

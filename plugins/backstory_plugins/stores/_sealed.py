@@ -9,17 +9,20 @@ in ``_schema.py``.
 
 import hashlib
 import hmac
-import os
+import struct
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from backstory.entropy import random_bytes
 from backstory.errors import StoreUnavailable
 from backstory.model import Owner
 from backstory_plugins.stores._rows import ident
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
+_SIZES = struct.Struct("<II")
 _PURPOSE = b"backstory: content in a file of SQLite, AES-256-GCM"
 
 
@@ -30,12 +33,12 @@ class Seal:
         """``key`` is ``Conversation.key``; what seals is derived from it."""
         if len(key) != KEY_BYTES:
             raise ValueError(f"the key of a conversation has {KEY_BYTES} bytes")
-        self._cipher = AESGCM(hmac.digest(key, _PURPOSE, "sha256"))
+        self._key = hmac.digest(key, _PURPOSE, "sha256")  # a cipher for it takes 2.5 KB
 
     def close(self, plain: bytes, label: bytes) -> bytes:
         """``plain``, to be opened with the same ``label`` only: which row and column it is for."""
-        nonce = os.urandom(_NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, plain, label)
+        nonce = random_bytes(_NONCE_BYTES)
+        return nonce + AESGCM(self._key).encrypt(nonce, plain, label)
 
     def open(self, sealed: bytes, label: bytes) -> bytes:
         """The inverse of ``close``.
@@ -44,14 +47,45 @@ class Seal:
             StoreUnavailable: the file is damaged.
         """
         try:
-            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], label)
-        except InvalidTag as error:
+            return AESGCM(self._key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], label)
+        except (InvalidTag, ValueError) as error:
             raise StoreUnavailable("a stored conversation is damaged") from error
 
 
+def close_turn(seal: Seal, facts: bytes, holes: bytes, rest: bytes, name: bytes) -> bytes:
+    """A turn's facts, the places of its media, and its other bytes (``_rows.py``, ``_media.py``)."""
+    return seal.close(_SIZES.pack(len(facts), len(holes)) + facts + holes + rest, b"turn" + name)
+
+
+def open_turn(seal: Seal, sealed: bytes, name: bytes) -> tuple[bytes, bytes, bytes]:
+    """The inverse of ``close_turn``.
+
+    Raises:
+        StoreUnavailable: the file is damaged.
+    """
+    plain = seal.open(sealed, b"turn" + name)
+    facts, holes = _SIZES.unpack_from(plain)
+    begin = _SIZES.size + facts
+    return plain[_SIZES.size : begin], plain[begin : begin + holes], plain[begin + holes :]
+
+
+@lru_cache(maxsize=1024)
 def place(owner: Owner, conversation: str) -> tuple[bytes, bytes, bytes]:
     """Tenant, subject and id as columns hold them: digests, for indexes leave copies of names."""
     return _digest(owner.tenant), _digest(owner.subject), _digest(conversation)
+
+
+def reply_mark(owner: Owner, reply_id: str) -> bytes | None:
+    """What the column for a reply's id holds: a digest, of the owner too; ``None`` without an id."""
+    if not reply_id:
+        return None
+    return hashlib.sha256(b"".join(place(owner, reply_id))).digest()
+
+
+def slot(placed: tuple[bytes, bytes, bytes]) -> int:
+    """Which of the stamps is that of the conversation at ``placed``."""
+    tenant, subject, ident = (int.from_bytes(digest[:2], "little") for digest in placed)
+    return tenant ^ subject ^ ident
 
 
 def _digest(name: str) -> bytes:

@@ -61,6 +61,8 @@ def connect(path: str, *, read_only: bool = False) -> sqlite3.Connection:
     # What is erased is overwritten, not only unlinked, and never was in another file.
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA temp_store = MEMORY")
+    # A reader forgets its pages whenever somebody has written: it needs no room for many.
+    connection.execute(f"PRAGMA cache_size = -{256 if read_only else 1024}")
     if read_only:
         connection.execute("PRAGMA query_only = ON")
     return connection

@@ -1,8 +1,9 @@
 """The one thread that writes to SQLite: whatever waits is committed together.
 
 An fsync costs a millisecond whether it covers one turn or sixty. So the writer takes all that has
-queued up while the last commit ran, puts each piece of work in a savepoint of one transaction, and
-answers nobody before COMMIT has returned.
+queued up while the last commit ran, does it in one transaction, and answers nobody before COMMIT has
+returned. If a piece of work fails, all of them are undone and done again, each in a savepoint of
+its own: failures are rare, and savepoints would cost every turn.
 """
 
 import asyncio
@@ -17,9 +18,13 @@ from backstory_plugins.stores._sqlite_file import BUSY_SECONDS, unavailable
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
-"""Reads and changes the database inside a transaction that is not its own."""
+"""Reads and changes the database inside a transaction that is not its own. May be called again."""
+After = Callable[[Sequence[object]], None]
+"""Told the results once they are durable, or nothing if there are none; before anybody else is."""
 
 MOST_AT_ONCE = 64
+GATHER_SECONDS = 0.001
+"""How long it waits for others where the last transaction was shared: then more are coming."""
 SCRUB_AGAIN_SECONDS = 1.0
 """How soon the write-ahead log is truncated again if somebody was still reading it."""
 SCRUB_BUSY_MILLISECONDS = 250
@@ -39,12 +44,20 @@ class _Outcome(NamedTuple):
 class Writer:
     """Runs pieces of work in the order they came, many to a transaction. Owns its connection."""
 
-    def __init__(self, connection: sqlite3.Connection, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        loop: asyncio.AbstractEventLoop,
+        after: After = lambda _: None,
+    ) -> None:
         """Begins at once; ``loop`` is where everybody waits."""
         self._connection = connection
         self._loop = loop
+        self._after = after
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._submitted: list[_Write] = []
         self._running = True
+        self._shared = False
         # A process may have died between an erasure and its truncation.
         self._scrub_due = True
         self._scrub_at = 0.0
@@ -62,11 +75,19 @@ class Writer:
             scrub: if the result is true, no byte of what was deleted shall stay in any file.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put(_Write(work, scrub, future))
+        if not self._submitted:
+            self._loop.call_soon(self.hand_over)
+        self._submitted.append(_Write(work, scrub, future))
         return future
 
+    def hand_over(self) -> None:
+        """Give the thread what was submitted in this turn of the loop: it wakes up once for all."""
+        submitted, self._submitted = self._submitted, []
+        for write in submitted:
+            self._queue.put(write)
+
     def finish(self) -> None:
-        """Return when everything submitted is done and the connection is closed. Blocks."""
+        """Return when everything handed over is done and the connection is closed. Blocks."""
         self._queue.put(None)
         self._thread.join()
 
@@ -74,7 +95,9 @@ class Writer:
         try:
             while self._running:
                 batch = self._take()
+                self._shared = len(batch) > 1
                 outcomes = self._commit(batch) if batch else []
+                self._after([outcome.result for outcome in outcomes])
                 if self._scrub_due and time.monotonic() >= self._scrub_at:
                     self._scrub()
                 if batch:
@@ -86,6 +109,8 @@ class Writer:
         taken: list[_Write] = []
         try:
             write = self._queue.get(timeout=SCRUB_AGAIN_SECONDS if self._scrub_due else None)
+            if self._shared:
+                time.sleep(GATHER_SECONDS)
             while write is not None:
                 taken.append(write)
                 if len(taken) == MOST_AT_ONCE:
@@ -99,7 +124,7 @@ class Writer:
     def _commit(self, batch: Sequence[_Write]) -> list[_Outcome]:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            outcomes = [self._attempt(write) for write in batch]
+            outcomes = self._together(batch) or [self._attempt(write) for write in batch]
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
@@ -108,6 +133,15 @@ class Writer:
             if write.scrub and outcome.result:
                 self._scrub_due, self._scrub_at = True, 0.0
         return outcomes
+
+    def _together(self, batch: Sequence[_Write]) -> list[_Outcome]:
+        """Everything without savepoints; nothing was done if it returns nothing."""
+        try:
+            return [_Outcome(write.work(self._connection)) for write in batch]
+        except Exception:  # noqa: BLE001 - each is tried again, and its error kept for its waiter
+            self._roll_back()
+            self._connection.execute("BEGIN IMMEDIATE")
+            return []
 
     def _attempt(self, write: _Write) -> _Outcome:
         self._connection.execute("SAVEPOINT attempt")

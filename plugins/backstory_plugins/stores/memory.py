@@ -6,7 +6,6 @@ whole conversation at a time, least recently loaded or committed first, never th
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
 from backstory.errors import StoreUnavailable, VersionConflict
@@ -34,7 +33,7 @@ class _Kept:
     def put(self, after: Conversation, turns: Sequence[Turn]) -> None:
         # Once named a second time it stays so, whatever this commit was made from.
         single_use = after.single_use and self.conversation.single_use
-        self.conversation = replace(after, single_use=single_use)
+        self.conversation = after._replace(single_use=single_use)
         for turn in turns:
             rank = (turn.depth, len(self.turns), turn)
             self.turns[turn.id] = turn
@@ -93,13 +92,13 @@ class MemoryStore:
         """See ``spi.Store``. True from ``open`` to ``close``."""
         self._all()
 
+    def known(self, owner: Owner, conversation: str) -> Conversation | None:
+        """See ``spi.Store``."""
+        return self._used(owner, conversation)
+
     async def load(self, owner: Owner, conversation: str) -> Conversation | None:
-        """See ``spi.Store``. Makes it the most recently used one."""
-        kept = self._find(owner, conversation)
-        if kept is None:
-            return None
-        self._all().move_to_end((owner, conversation))
-        return kept.conversation
+        """See ``spi.Store``."""
+        return self._used(owner, conversation)
 
     async def path(
         self, owner: Owner, conversation: str, turn: str, limit: int | None = None
@@ -132,6 +131,16 @@ class MemoryStore:
         kept = self._find(owner, conversation)
         return kept.turns.get(turn) if kept else None
 
+    async def replied(self, owner: Owner, reply_id: str) -> tuple[str, str] | None:
+        """See ``spi.Store``. Looks at everything of the owner's."""
+        found: tuple[float, str, str] | None = None
+        for (theirs, conversation), kept in self._all().items():
+            for turn in kept.turns.values() if theirs == owner else ():
+                if turn.reply_id == reply_id and reply_id:
+                    newer = turn.created, conversation, turn.id
+                    found = newer if found is None else max(found, newer)
+        return found[1:] if found else None
+
     async def commit(self, owner: Owner, after: Conversation, turns: Sequence[Turn]) -> None:
         """See ``spi.Store``.
 
@@ -161,7 +170,7 @@ class MemoryStore:
         """See ``spi.Store``."""
         kept = self._find(owner, conversation)
         if kept is not None:
-            kept.conversation = replace(kept.conversation, single_use=False)
+            kept.conversation = kept.conversation._replace(single_use=False)
 
     async def erase(self, owner: Owner, conversation: str) -> bool:
         """See ``spi.Store``."""
@@ -184,6 +193,14 @@ class MemoryStore:
         if self._kept is None:
             raise StoreUnavailable("the store is closed")
         return self._kept
+
+    def _used(self, owner: Owner, conversation: str) -> Conversation | None:
+        """The conversation, which is now the most recently used one."""
+        kept = self._find(owner, conversation)
+        if kept is None:
+            return None
+        self._all().move_to_end((owner, conversation))
+        return kept.conversation
 
     def _find(self, owner: Owner, conversation: str) -> _Kept | None:
         return self._all().get((owner, conversation))

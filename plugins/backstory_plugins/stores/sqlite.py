@@ -1,7 +1,8 @@
 """Conversations in one file of this machine, durable before anybody is told so. The default.
 
-What is erased cannot be read any more, by nobody (``_sealed.py``). Nothing of SQLite runs on the event loop: one thread writes (``_writer.py``), two read
-(``_readers.py``). Several processes may share the file.
+What is erased cannot be read any more, by nobody (``_sealed.py``). Nothing of SQLite runs on the
+event loop: one thread writes (``_writer.py``), two read (``_readers.py``), and what was used a moment
+ago is known without asking (``_stamps.py``). Several processes may share the file.
 """
 
 import asyncio
@@ -13,21 +14,26 @@ from urllib.parse import unquote, urlsplit
 from backstory.errors import StoreUnavailable
 from backstory.model import Conversation, Owner, Turn
 from backstory.spi import Store
+from backstory.warm import Warm
 from backstory_plugins.stores import _changes as changes
 from backstory_plugins.stores import _queries as queries
+from backstory_plugins.stores._known import Known
 from backstory_plugins.stores._readers import Query, Readers
-from backstory_plugins.stores._sqlite_file import BUSY_SECONDS, open_file, unavailable
+from backstory_plugins.stores._sealed import place, slot
+from backstory_plugins.stores._sqlite_file import open_file, unavailable
+from backstory_plugins.stores._stamps import Stamps
 from backstory_plugins.stores._writer import Work, Writer
 
 T = TypeVar("T")
 
-ANSWER_SECONDS = 2 * BUSY_SECONDS
-"""Longest wait for an answer: for the batch that is being written, and then for one's own."""
+KNOWN_BYTES = 16 * 1024 * 1024
+"""Of conversations, without their turns, that are known without asking."""
 
 
-class _Threads(NamedTuple):
+class _Open(NamedTuple):
     writer: Writer
     readers: Readers
+    stamps: Stamps
 
 
 class SqliteStore:
@@ -36,7 +42,8 @@ class SqliteStore:
     def __init__(self, file: str) -> None:
         """``file`` is made by ``open`` if it does not exist; its directory must."""
         self.file = file
-        self._threads: _Threads | None = None
+        self._open: _Open | None = None
+        self._known: Warm[tuple[Owner, str], Known] = Warm(KNOWN_BYTES)
 
     @classmethod
     def from_url(cls, url: str) -> "SqliteStore":
@@ -64,26 +71,40 @@ class SqliteStore:
         """See ``spi.Store``.
 
         Raises:
-            StoreUnavailable: there can be no such file, or it is no database of ours.
-            RuntimeError: a newer version of Backstory has written it.
+            StoreUnavailable: there can be no such file, or it is no database of this version.
         """
-        if self._threads is None:
+        if self._open is None:
             loop = asyncio.get_running_loop()
-            self._threads = await asyncio.to_thread(_begin, self.file, loop)
+            self._open = await asyncio.to_thread(_begin, self.file, loop)
 
     async def close(self) -> None:
         """See ``spi.Store``. Whatever was begun is answered first."""
-        threads, self._threads = self._threads, None
-        if threads is not None:
-            await asyncio.to_thread(_finish, threads)
+        was_open, self._open = self._open, None
+        self._known.clear()
+        if was_open is not None:
+            was_open.writer.hand_over()
+            await asyncio.to_thread(_finish, was_open)
 
     async def ready(self) -> None:
         """See ``spi.Store``. Writes, because nothing less notices a disk that is full."""
         await self._write(changes.beat)
 
+    def known(self, owner: Owner, conversation: str) -> Conversation | None:
+        """See ``spi.Store``."""
+        known = self._still_known(owner, conversation)
+        return known.conversation if known else None
+
     async def load(self, owner: Owner, conversation: str) -> Conversation | None:
         """See ``spi.Store``."""
-        return await self._read(lambda db: queries.load(db, owner, conversation))
+        if known := self._still_known(owner, conversation):
+            return known.conversation
+        stamp = self._running().stamps.read(slot(place(owner, conversation)))
+        found = await self._read(lambda db: queries.load(db, owner, conversation))
+        if found is None:
+            return None
+        found.stamp = stamp
+        self._known.put((owner, conversation), found, found.weight)
+        return found.conversation
 
     async def path(
         self, owner: Owner, conversation: str, turn: str, limit: int | None = None
@@ -103,6 +124,10 @@ class SqliteStore:
         """See ``spi.Store``."""
         return await self._read(lambda db: queries.turn(db, owner, conversation, turn))
 
+    async def replied(self, owner: Owner, reply_id: str) -> tuple[str, str] | None:
+        """See ``spi.Store``."""
+        return await self._read(lambda db: queries.replied(db, owner, reply_id))
+
     async def commit(self, owner: Owner, after: Conversation, turns: Sequence[Turn]) -> None:
         """See ``spi.Store``. On the disk when it returns, together with whatever else waited.
 
@@ -112,21 +137,33 @@ class SqliteStore:
         Raises:
             ValueError: a turn is stored already, or its parent is not.
         """
+        stamps, key = self._running().stamps, (owner, after.id)
+        before = self._known.get(key)
+        if before and not _precedes(before.conversation, after):
+            before = None
+        change = changes.prepare(owner, after, turns, before)
         waits = True
 
-        def work(db: sqlite3.Connection) -> None:
+        def work(db: sqlite3.Connection) -> Known:
+            nonlocal before
             if not waits:
                 raise StoreUnavailable("nobody waits for this turn any more")
-            changes.commit(db, owner, after, turns)
+            hint, before = before, None  # if it was wrong, the second time is without
+            return changes.commit(db, change, hint, stamps)
 
         try:
-            await self._write(work)
+            known = await self._write(work)
+        except BaseException:
+            self._known.drop(key)
+            raise
         finally:
             waits = False
+        self._known.put(key, known, known.weight)
 
     async def touch(self, owner: Owner, conversation: str) -> None:
         """See ``spi.Store``."""
-        await self._write(lambda db: changes.touch(db, owner, conversation))
+        stamps = self._running().stamps
+        await self._write(lambda db: changes.touch(db, owner, conversation, stamps))
 
     async def erase(self, owner: Owner, conversation: str) -> bool:
         """See ``spi.Store``. Its key is gone from the file and from the write-ahead log.
@@ -134,48 +171,69 @@ class SqliteStore:
         Content stands in the file only under that key. If another process is reading the log just
         then, its truncation follows as soon as it can.
         """
-        return await self._write(lambda db: changes.erase(db, owner, conversation), scrub=True)
+        stamps = self._running().stamps
+        self._known.drop((owner, conversation))
+        return await self._write(
+            lambda db: changes.erase(db, owner, conversation, stamps), scrub=True
+        )
 
     async def expire(self, before: float) -> int:
         """See ``spi.Store``. In portions, so that nobody's turn waits for long behind it."""
-        count = 0
-        while some := await self._write(lambda db: changes.expire(db, before), scrub=True):
+        count, stamps = 0, self._running().stamps
+        while some := await self._write(lambda db: changes.expire(db, before, stamps), scrub=True):
             count += some
         return count
 
     async def _read(self, query: Query[T]) -> T:
-        return await _answer(self._running().readers.submit(query))
+        return await self._running().readers.submit(query)
 
     async def _write(self, work: Work[T], *, scrub: bool = False) -> T:
-        return await _answer(self._running().writer.submit(work, scrub=scrub))
+        return await self._running().writer.submit(work, scrub=scrub)
 
-    def _running(self) -> _Threads:
-        if self._threads is None:
+    def _still_known(self, owner: Owner, conversation: str) -> Known | None:
+        known = self._known.get((owner, conversation))
+        if known is None or not known.stamp:
+            return None
+        return known if self._running().stamps.read(known.slot) == known.stamp else None
+
+    def _running(self) -> _Open:
+        if self._open is None:
             raise StoreUnavailable("the store is closed")
-        return self._threads
+        return self._open
 
 
-async def _answer(future: asyncio.Future[T]) -> T:
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await future
-    except TimeoutError as error:
-        raise StoreUnavailable(f"SQLite did not answer within {ANSWER_SECONDS:g} s") from error
+def _precedes(before: Conversation, after: Conversation) -> bool:
+    return before.key == after.key and before.version == after.version - 1
 
 
-def _begin(file: str, loop: asyncio.AbstractEventLoop) -> _Threads:
+def _begin(file: str, loop: asyncio.AbstractEventLoop) -> _Open:
     connection = open_file(file)
     try:
+        stamps = Stamps(file)
         readers = Readers(file, loop)
     except sqlite3.Error as error:
         connection.close()
         raise unavailable(error) from error
-    return _Threads(Writer(connection, loop), readers)
+    except OSError as error:
+        connection.close()
+        raise StoreUnavailable(
+            f"cannot use the file {file + '-stamps'!r} ({error.strerror}): make it writable, or move"
+            " it away"
+        ) from error
+
+    def after(results: Sequence[object]) -> None:
+        fresh = stamps.changed()
+        for result in results:
+            if isinstance(result, Known):
+                result.stamp = fresh.get(result.slot, 0)
+
+    return _Open(Writer(connection, loop, after), readers, stamps)
 
 
-def _finish(threads: _Threads) -> None:
-    threads.writer.finish()
-    threads.readers.finish()
+def _finish(was_open: _Open) -> None:
+    was_open.writer.finish()
+    was_open.readers.finish()
+    was_open.stamps.close()
 
 
 _: type[Store] = SqliteStore

@@ -20,7 +20,7 @@ def complete(fields: Mapping[str, object]) -> Completion | None:
     if messages is None:
         return None
     answer = reply(messages)
-    call = None if answer.known else _read_call(messages, fields)
+    call = None if answer.known else read_call(messages, fields)
     limit = fields.get("max_completion_tokens") or fields.get("max_tokens")
     model = fields.get("model")
     return Completion(
@@ -40,11 +40,11 @@ def _read_messages(value: object) -> list[Said] | None:
     for message in value:
         if not isinstance(message, dict) or not isinstance(role := message.get("role"), str):
             return None
-        messages.append((_ROLES.get(role, role), _read_text(message.get("content"))))
+        messages.append((_ROLES.get(role, role), read_text(message.get("content"))))
     return messages
 
 
-def _read_text(content: object) -> str:
+def read_text(content: object) -> str:
     """The text of a content that is a string or a list of parts."""
     if not isinstance(content, list):
         return content if isinstance(content, str) else ""
@@ -52,7 +52,7 @@ def _read_text(content: object) -> str:
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
-def _read_call(messages: list[Said], fields: Mapping[str, object]) -> Call | None:
+def read_call(messages: list[Said], fields: Mapping[str, object]) -> Call | None:
     """A call, if a tool is offered that fits what the messages could not answer."""
     role, text = messages[-1]
     if role != "user" or fields.get("tool_choice") == "none":
@@ -68,11 +68,11 @@ def _read_tools(value: object) -> Iterator[Tool]:
             yield Tool(
                 name,
                 description if isinstance(description, str) else "",
-                dict(_read_arguments(function.get("parameters"))),
+                dict(read_arguments(function.get("parameters"))),
             )
 
 
-def _read_arguments(schema: object) -> Iterator[tuple[str, tuple[str, ...]]]:
+def read_arguments(schema: object) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each required string property, with the values it is limited to."""
     if not isinstance(schema, dict):
         return

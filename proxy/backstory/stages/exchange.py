@@ -7,13 +7,13 @@ here is about the bytes of the request as they will be forwarded.
 import asyncio
 import logging
 import re
-import secrets
 from urllib.parse import unquote_to_bytes
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
 
 from backstory.answers import error_answer
+from backstory.entropy import random_bytes
 from backstory.errors import BackstoryError
 from backstory.exchange import EXCHANGE, Exchange
 from backstory.ids import CONVERSATION_ID
@@ -24,6 +24,7 @@ log = logging.getLogger("backstory.exchange")
 
 _PREFIX = "/-/c/"
 _BUG = BackstoryError(500, "internal_error", "Backstory failed; please report the line in its log")
+_VERSIONS = (HttpVersion11, HttpVersion10)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:\d*)?")  # RFC 3986 3.2.2
 
 
@@ -41,7 +42,7 @@ def exchange(table: RouteTable, *, via: str, prefix: str = "") -> Middleware:
         target = request.raw_path.removeprefix(prefix)
         if prefix and not target.startswith("/"):
             target = "/" + target
-        under_way = Exchange(secrets.token_hex(8), target, loop.time())
+        under_way = Exchange(random_bytes(8).hex(), target, loop.time())
         under_way.decompressed = is_decompressed(request)
         request[EXCHANGE] = under_way
         try:
@@ -61,8 +62,9 @@ def exchange(table: RouteTable, *, via: str, prefix: str = "") -> Middleware:
             log.exception("a bug of ours, not of the request's")
             response = _refuse(request, under_way, _BUG)
         finally:
-            if under_way.capture and under_way.capture.task:
-                under_way.capture.task.add_done_callback(lambda _: _tell(request, under_way, loop))
+            task = under_way.capture and under_way.capture.task
+            if task and not task.done():
+                task.add_done_callback(lambda _: _tell(request, under_way, loop))
             else:
                 _tell(request, under_way, loop)
         return response
@@ -104,7 +106,7 @@ def _check(request: web.Request, via: str) -> None:
         raise BackstoryError(
             405, "method_not_allowed", f"{request.method} is not relayed; ask the upstream directly"
         )
-    if tuple(request.version) not in ((1, 0), (1, 1)):
+    if request.version not in _VERSIONS:
         raise _bad("the protocol must be HTTP/1.0 or HTTP/1.1")
     target = request.raw_path
     if not (target.startswith("/") or (target == "*" and request.method == "OPTIONS")):
@@ -113,11 +115,11 @@ def _check(request: web.Request, via: str) -> None:
         raise _bad("the request target has a fragment; leave out everything from # on")
     if not _HOST.fullmatch(request.headers.get("Host", "")):
         raise _bad("the Host field is not a host name with a port")
-    coding = request.headers.getall("Transfer-Encoding", [])
-    chunked = [c.strip().lower() for c in coding] == ["chunked"]
-    if coding and not (chunked and tuple(request.version) == (1, 1)):
-        raise _bad("Transfer-Encoding must be chunked and nothing else, in HTTP/1.1")
-    for line in request.headers.getall("Via", []):
+    if coding := request.headers.getall("Transfer-Encoding", ()):
+        chunked = [c.strip().lower() for c in coding] == ["chunked"]
+        if not (chunked and request.version == HttpVersion11):
+            raise _bad("Transfer-Encoding must be chunked and nothing else, in HTTP/1.1")
+    for line in request.headers.getall("Via", ()):
         if any(hop.split()[1:2] == [via] for hop in line.split(",")):
             raise BackstoryError(
                 508,
@@ -155,6 +157,7 @@ def _tell(request: web.Request, under_way: Exchange, loop: asyncio.AbstractEvent
         "outcome": under_way.outcome,
     }
     log.info("%s", {k: v for k, v in line.items() if v is not None})
+    under_way.let_go()
 
 
 def _milliseconds(began: float, ended: float | None) -> float | None:

@@ -10,15 +10,50 @@ import asyncio
 from aiohttp import web
 
 from backstory import headers
-from backstory.body import stream_body
+from backstory.body import arrived, stream_body
 from backstory.errors import StoreUnavailable, UpstreamCut, UpstreamFailure
 from backstory.exchange import Capture, Exchange, of
-from backstory.model import Verdict
-from backstory.relayed import Relayed, cut, relayed
+from backstory.model import Answer, Verdict
+from backstory.relayed import Relayed, cut
 from backstory.tasks import Tasks
+from backstory.tee import Tee
 from backstory.tunnel import tunnel
 from backstory.upstream import Framing, Upstream, UpstreamAnswer
 from backstory.upstream_head import UpstreamHead
+
+_MOST_REFUSAL_BYTES = 65536
+_EVENT_ENDS = {
+    "text/event-stream": (b"\n\n", b"\r\n\r\n", b"\r\r"),
+    "application/x-ndjson": (b"\n",),
+}
+"""With what the events of a stream end, by its media type."""
+
+
+class Relay:
+    """The hot path: called with what arrives, at the moment it does."""
+
+    def __init__(self, response: Relayed, tee: Tee | None) -> None:
+        """``tee``: where the answer is copied, if it may be remembered."""
+        self._response = response
+        self._tee = tee
+        self.sent = b""
+        """The last piece that went to the client."""
+
+    @property
+    def marked(self) -> bool:
+        """The answer has said that it is complete."""
+        return self._tee is not None and self._tee.marked
+
+    def __call__(self, chunk: bytes) -> bool:
+        """Send what may go on now; whether more is wanted at once."""
+        if self._tee is not None:
+            chunk = self._tee.feed(chunk)
+        if chunk:
+            self._response.send(chunk)
+            self.sent = chunk
+        else:
+            self._response.flush()  # what is held back does not hold back the head
+        return not (self._response.congested or self.marked)
 
 
 class Forward:
@@ -42,14 +77,19 @@ class Forward:
         """Relay the request and its answer."""
         exchange = of(request)
         answer = await self._send(request, exchange)
+        if answer.status >= 400 and exchange.again and await self._refused(exchange, answer):
+            answer.close()
+            answer = await self._send(request, exchange)
         try:
             if answer.status == 101:
                 return await tunnel(request, answer, self._tasks)
-            response = relayed(answer)
+            response = Relayed(answer)
             for hook in exchange.before_head:
                 await hook(response)
             exchange.head_sent = True
             await response.prepare(request)
+            if not answer.has_data:
+                response.flush()
             await self._relay(request, exchange, answer, response)
             return response
         finally:
@@ -62,13 +102,13 @@ class Forward:
         target, fields = self._head.of_request(request, exchange)
         body = exchange.body
         exchange.asked = clock()
-        if body is None and request.body_exists:
+        if body is None and request.body_exists and not arrived(request):
             upload = stream_body(request)
             length = None if exchange.decompressed else request.content_length
             answer = await upstream.send(request.method, target, fields, upload, length=length)
         else:
             if body is None and "Content-Length" in request.headers:
-                body = b""
+                body = request.content.read_nowait()
             answer = await upstream.send(request.method, target, fields, body)
         exchange.first_byte = clock()
         try:
@@ -78,30 +118,33 @@ class Forward:
             raise
         return answer
 
+    async def _refused(self, exchange: Exchange, answer: UpstreamAnswer) -> bool:
+        """Whether the upstream is to be asked once more, for less; nothing has been sent on yet."""
+        assert exchange.again is not None
+        try:
+            body = await answer.peek(_MOST_REFUSAL_BYTES)
+        except (UpstreamCut, UpstreamFailure):
+            return False  # the client shall see it as it came
+        media_type = headers.media_type(answer.field("Content-Type"))
+        return exchange.again(Answer(answer.status, media_type, body, answer.proved))
+
     async def _relay(
         self, request: web.Request, exchange: Exchange, answer: UpstreamAnswer, response: Relayed
     ) -> None:
         """Move the body; whatever ends it early ends the client's connection too."""
         capture = self._capture(exchange, answer)
-        tee = capture.tee if capture else None
-        sent = b""
+        relay = Relay(response, capture.tee if capture else None)
         try:
-            while chunk := await answer.read():
-                if tee is not None:
-                    chunk = tee.feed(chunk)
-                if chunk:
-                    await response.write(chunk)
-                    sent = chunk
-                if tee is not None and tee.marked:
-                    break
+            while not (await answer.flow(relay) or relay.marked):
+                await response.drained()
             if capture is not None:
                 # A task of its own: a client that leaves now has had a complete answer.
                 work = self._finish(answer, capture)
                 capture.task = self._tasks.spawn(work, name="finish")
-                await asyncio.shield(capture.task)
+                await _ended(capture.task)
                 await response.write(capture.tee.release())
         except (UpstreamCut, UpstreamFailure, StoreUnavailable) as error:
-            await self._cut(request, exchange, response, error, sent)
+            await self._cut(request, exchange, response, error, relay.sent)
         except BaseException:
             if capture is not None and capture.task is None:
                 exchange.outcome = "discarded(client_left)"
@@ -129,9 +172,11 @@ class Forward:
         """
         try:
             try:
-                async with asyncio.timeout(self._end_seconds):
-                    while chunk := await answer.read():
-                        capture.tee.feed(chunk)
+                # A timer only where there is something to wait for: mostly everything is here.
+                if not answer.ended:
+                    async with asyncio.timeout(self._end_seconds):
+                        await _copy_rest(answer, capture.tee)
+                await _copy_rest(answer, capture.tee)
             except (UpstreamCut, UpstreamFailure, TimeoutError) as exc:
                 # The end marker alone proves the end of a body that nothing else delimits.
                 if answer.framing is not Framing.CLOSE or not capture.tee.marked:
@@ -163,10 +208,28 @@ class Forward:
         exchange.error = code
         if exchange.capture is not None and not isinstance(error, StoreUnavailable):
             exchange.outcome = "discarded(cut)"
-        is_stream = headers.media_type(response.headers.get("Content-Type")) == "text/event-stream"
-        plain = "Content-Encoding" not in response.headers and response.content_length is None
+        plain = not response.is_coded and response.framing is not Framing.LENGTH
         # Within an event it would end a half one, which clients take for a whole.
-        between = not sent or sent.endswith((b"\n\n", b"\r\n\r\n", b"\r\r"))
-        if exchange.route is not None and is_stream and plain and between:
+        ends = _EVENT_ENDS.get(response.media_type)
+        between = ends is not None and (not sent or sent.endswith(ends))
+        if exchange.route is not None and plain and between:
             await response.write(exchange.route.dialect.error_event(code, message))
         cut(request, response)
+
+
+async def _ended(task: "asyncio.Task[None]") -> None:
+    """Wait for ``task`` without being able to cancel it, and raise what it raised."""
+    ended = asyncio.get_running_loop().create_future()
+
+    def end(_: object) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    task.add_done_callback(end)
+    await ended
+    task.result()
+
+
+async def _copy_rest(answer: UpstreamAnswer, tee: Tee) -> None:
+    while chunk := await answer.read():
+        tee.feed(chunk)

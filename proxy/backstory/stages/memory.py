@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from aiohttp import web
@@ -11,12 +11,13 @@ from aiohttp.typedefs import Handler, Middleware
 
 from backstory import headers
 from backstory.body import decode_body, read_body
-from backstory.errors import BackstoryError, StoreUnavailable
+from backstory.errors import BackstoryError, NoSuchTurn, StoreUnavailable
 from backstory.exchange import Capture, Exchange, Hook, of
 from backstory.model import Answer, Mode, Owner, Prompt, Verdict
 from backstory.queue import ConversationQueue
 from backstory.recall import Memory, Recalled
 from backstory.receipt import Receipt
+from backstory.relayed import Relayed
 from backstory.settings import MemorySettings
 from backstory.tasks import Tasks
 from backstory.tee import Tee, Undecodable
@@ -57,16 +58,27 @@ def memory(remembered: Memory, settings: MemorySettings, tasks: Tasks) -> Middle
         prompt = await _read(request, exchange, settings)
         if prompt is None:
             return await handler(request)
+        if not await _follow(request, exchange, prompt, remembered):
+            return await handler(request)
         leave = await queue.enter((_owner(exchange), exchange.conversation))
+        settler: Settler | None = None
         try:
-            await _recall(request, exchange, prompt, remembered, settings, tasks)
+            settler = await _recall(request, exchange, prompt, remembered, settings)
+            if settler is not None and settler.expires_within(settings.single_use_ttl / 2):
+                _ = tasks.spawn(settler.touch(), name="touch")
             return await handler(request)
         finally:
+
+            def end(_: object) -> None:
+                leave()
+                if settler is not None and settler.was_only_named:
+                    _ = tasks.spawn(settler.touch(), name="touch")
+
             task = exchange.capture.task if exchange.capture else None
             if task and not task.done():
-                task.add_done_callback(lambda _: leave())  # the client left, its turn is kept
+                task.add_done_callback(end)  # the client left, its turn is kept
             else:
-                leave()
+                end(None)
 
     return middleware
 
@@ -103,14 +115,51 @@ async def _read(
     return None
 
 
+async def _follow(
+    request: web.Request, exchange: Exchange, prompt: Prompt, remembered: Memory
+) -> bool:
+    """Find the conversation that the body names, by itself or by a reply of it.
+
+    ``False``: memory is unavailable, and the client will do without.
+    """
+    if prompt.follows and prompt.conversation:
+        raise BackstoryError(
+            400, "bad_request", "previous_response_id and conversation exclude each other; send one"
+        )
+    is_named = exchange.source in ("header", "prefix")  # more explicit than what the body says
+    if prompt.conversation and not is_named:
+        exchange.conversation, exchange.source = f"responses:{prompt.conversation}", "body"
+        exchange.fresh = False
+    if not prompt.follows:
+        return True
+    try:
+        work = remembered.store.replied(_owner(exchange), prompt.follows)
+        found = await remembered.within(work)
+    except StoreUnavailable as exc:
+        _without_store(exchange, exc, may_bypass=_may_bypass(request))
+        return False
+    if found is None or (is_named and found[0] != exchange.conversation):
+        raise _not_found(prompt)
+    exchange.conversation, exchange.after = found
+    exchange.source, exchange.fresh = "body" if not is_named else exchange.source, False
+    return True
+
+
+def _not_found(prompt: Prompt) -> BackstoryError:
+    return BackstoryError(
+        400,
+        "previous_response_not_found",
+        f"Previous response with id '{prompt.follows}' not found.",
+    )
+
+
 async def _recall(
     request: web.Request,
     exchange: Exchange,
     prompt: Prompt,
     remembered: Memory,
     settings: MemorySettings,
-    tasks: Tasks,
-) -> None:
+) -> "Settler | None":
     """Put history into the request, and see to it that the answer is remembered."""
     assert exchange.route is not None
     assert exchange.conversation is not None
@@ -118,38 +167,86 @@ async def _recall(
     dialect, preset = exchange.route.dialect, _preset(request, exchange)
     may_bypass = _may_bypass(request)
     try:
-        recalled = await remembered.recall(owner, name, dialect, prompt, preset)
+        recalled = await remembered.recall(
+            owner, name, dialect, prompt, preset, fresh=exchange.fresh, after=exchange.after
+        )
+    except NoSuchTurn:
+        raise _not_found(prompt) from None
     except StoreUnavailable as exc:
         _without_store(exchange, exc, may_bypass=may_bypass)
-        return
+        return None
     _check_version(request, recalled)
     exchange.recalled = True
-    if recalled.conversation.version and recalled.conversation.single_use:
-        _ = tasks.spawn(remembered.store.touch(owner, name), name="touch")
-    body = await _off_loop(len(prompt.body), recalled.body)
-    if body is not prompt.body:
-        exchange.body, exchange.rewritten = body, True
-    exchange.receipt = recalled.receipt.with_reason(exchange.reason)
-    if request.headers.get("Backstory-Memory", "").strip().lower() == "read":
-        exchange.receipt = replace(exchange.receipt, outcome="read")
-    elif not recalled.plan.stores:
-        exchange.receipt = Receipt("skipped", reason=recalled.plan.decision.name.lower())
-    else:
+    only_read = request.headers.get("Backstory-Memory", "").strip().lower() == "read"
+    only_read = only_read or not prompt.stores
+    tee = Tee(settings.max_answer_bytes, dialect.end_marker)
+    settler = Settler(remembered, recalled, exchange, tee, only_read=only_read)
+    if not only_read and recalled.plan.stores:
         exchange.turn = recalled.turn
-        tee = Tee(settings.max_answer_bytes, dialect.end_marker)
-        exchange.capture = Capture(tee, Settler(remembered, recalled, exchange, tee).settle)
+        exchange.capture = Capture(tee, settler.settle)
         exchange.outcome = "discarded(no_answer)"
+    if recalled.history:
+        exchange.again = settler.again
+    await _off_loop(len(prompt.body) + 3 * recalled.tokens, settler.tell)
+    return settler
 
 
 class Settler:
-    """Decides at the end of an answer whether its turn is kept, and keeps it."""
+    """What becomes of one recalled prompt: told, told otherwise, and at the end kept or not."""
 
-    def __init__(self, memory: Memory, recalled: Recalled, exchange: Exchange, tee: Tee) -> None:
-        """``tee``: holds the copy of the answer."""
+    def __init__(
+        self, memory: Memory, recalled: Recalled, exchange: Exchange, tee: Tee, *, only_read: bool
+    ) -> None:
+        """``tee``: holds the copy of the answer; ``only_read``: nothing is to be kept."""
         self._memory = memory
         self._recalled = recalled
         self._exchange = exchange
         self._tee = tee
+        self._only_read = only_read
+        self._as_sent = exchange.body
+        self._plain = b""
+
+    @property
+    def was_only_named(self) -> bool:
+        """Whether a conversation was named for the second time, and no turn of it says so."""
+        conversation = self._recalled.conversation
+        kept = self._exchange.outcome == "committed"
+        return bool(conversation.version and conversation.single_use and not kept)
+
+    def expires_within(self, seconds: float) -> bool:
+        """Whether it might be erased while the answer is on its way."""
+        conversation = self._recalled.conversation
+        named_twice = conversation.version and conversation.single_use
+        return bool(named_twice and conversation.updated < time.time() - seconds)
+
+    async def touch(self) -> None:
+        """Note that the conversation was named again."""
+        recalled = self._recalled
+        await self._memory.store.touch(recalled.owner, recalled.conversation.id)
+
+    def tell(self) -> None:
+        """Put the history into the request, and say so."""
+        exchange, recalled = self._exchange, self._recalled
+        body = self._plain = recalled.body()
+        exchange.rewritten = body is not recalled.prompt.body
+        exchange.body = body if exchange.rewritten else self._as_sent
+        exchange.receipt = recalled.receipt.with_reason(exchange.reason)
+        if self._only_read:
+            exchange.receipt = exchange.receipt._replace(outcome="read")
+        elif not recalled.plan.stores:
+            exchange.receipt = Receipt("skipped", reason=recalled.plan.decision.name.lower())
+
+    def again(self, refusal: Answer) -> bool:
+        """See ``exchange.Exchange.again``. Once only."""
+        self._exchange.again = None
+        remedy = self._recalled.dialect.remedy(refusal)
+        remedied = self._memory.remedied(self._recalled, remedy) if remedy else None
+        if remedied is None:
+            return False
+        self._recalled = remedied
+        self.tell()
+        log.info("the upstream refused what was told; it is asked again: %s", remedy)
+        return True
 
     async def settle(self, proved: bool) -> Verdict:
         """See ``exchange.Capture.settle``."""
@@ -160,7 +257,7 @@ class Settler:
             self._exchange.outcome = "discarded(no_copy)"
             log.warning("turn %s is not remembered: %s", recalled.turn, exc)
             return Verdict.UNPROVED
-        answer = Answer(tee.status, tee.media_type, body, proved)
+        answer = Answer(tee.status, tee.media_type, body, proved, self._plain)
         reply = await _off_loop(len(body), recalled.dialect.read_reply, recalled.prompt, answer)
         if not reply.verdict.kept:
             self._exchange.outcome = f"discarded({reply.verdict.value})"
@@ -183,7 +280,7 @@ def _receipt(exchange: Exchange) -> Hook:
         if exchange.asked is not None:
             ours = (exchange.asked - exchange.started) * 1000
             response.headers.add("Server-Timing", f"backstory;dur={ours:.1f}")
-        if headers.media_type(response.headers.get("Content-Type")) in _STREAMS:
+        if isinstance(response, Relayed) and response.media_type in _STREAMS:
             response.headers["X-Accel-Buffering"] = "no"  # an nginx in front consumes it
 
     return add

@@ -41,10 +41,17 @@ def session(
         if _memory_header(request) == "off":
             exchange.receipt = Receipt("off", reason="requested")
             return await handler(request)
-        exchange.conversation, exchange.source = _named(request, exchange, identity, clients)
+        name, exchange.source = _named(request, exchange, identity, clients)
+        if name == "new":
+            name, exchange.fresh = new_conversation_id(), True
+        exchange.conversation = name
         if exchange.conversation is None and _cookies_allowed(request, settings):
             storage = CookieStorage(seal, identity.owner, https=_is_https(request, trusted))
             await _from_cookie(request, exchange, storage)
+        if exchange.conversation is None and exchange.route.dialect.names_replies:
+            # Others may go on from this reply by its id alone; `memory` sees whether this one does.
+            exchange.conversation, exchange.source = new_conversation_id(), "body"
+            exchange.fresh = True
         if (
             exchange.conversation is None
             and settings.fallback == "subject"
@@ -88,7 +95,7 @@ def _named(
     )
     for name, source in sources:
         if name is not None:
-            return (new_conversation_id() if name == "new" else name), source
+            return name, source
     return None, ""
 
 
@@ -116,7 +123,7 @@ async def _from_cookie(request: web.Request, exchange: Exchange, storage: Cookie
         )
     exchange.reason = kept.refusal
     if kept.new:
-        kept["conversation"] = new_conversation_id()
+        kept["conversation"], exchange.fresh = new_conversation_id(), True
     exchange.conversation, exchange.source = kept["conversation"], "cookie"
 
     async def save(response: web.StreamResponse) -> None:
@@ -135,8 +142,10 @@ def _is_cross_site(request: web.Request) -> bool:
 def _is_https(
     request: web.Request, trusted: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
 ) -> bool:
-    if request.secure:
+    if request.transport is not None and request.transport.get_extra_info("sslcontext"):
         return True
+    if not trusted:
+        return False
     try:
         peer = ipaddress.ip_address(request.remote or "")
     except ValueError:  # a Unix socket has no address

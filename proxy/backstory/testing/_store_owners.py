@@ -42,6 +42,7 @@ READS: dict[str, Ask] = {
     "match": lambda store, owner, said: store.match(owner, "c1", [said.chain]),
     "first_fingerprints": lambda store, owner, _: store.first_fingerprints(owner, "c1"),
     "turn": lambda store, owner, said: store.turn(owner, "c1", said.id),
+    "replied": lambda store, owner, said: store.replied(owner, said.reply_id),
 }
 
 
@@ -54,9 +55,10 @@ class OwnersContract:
         self, store: Store, method: str, stranger: Owner
     ) -> None:
         """Neither while the stranger has nothing, nor from a conversation of the same name."""
-        mine, theirs = turn("My secret."), turn("Hello.")
+        mine, theirs = turn("My secret.", reply_id="resp_1"), turn("Hello.", reply_id="resp_2")
         await remember(store, [mine])
         assert not await READS[method](store, stranger, mine)
+        assert store.known(stranger, "c1") is None
         await remember(store, [theirs], owner=stranger)
         assert mine not in await self._everything(store, stranger, mine)
         assert theirs not in await self._everything(store, ADA, theirs)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from backstory.errors import VersionConflict
 from backstory.model import Turn
 from backstory.spi import Store
 from backstory.testing.samples import ADA, conversation, grown, line, message, remember, turn
@@ -17,11 +18,13 @@ SPELLINGS = (
 
 
 class ReadsContract:
-    """``load``, ``path``, ``match``, ``first_fingerprints`` and ``turn``."""
+    """``known``, ``load``, ``path``, ``match``, ``first_fingerprints``, ``turn`` and ``replied``."""
 
     async def test_nothing_is_found_in_an_empty_store(self, store: Store) -> None:
         """It is no error to ask for what never was."""
+        assert store.known(ADA, "c1") is None
         assert await store.load(ADA, "c1") is None
+        assert await store.replied(ADA, "resp_1") is None
         assert await store.path(ADA, "c1", "t1") == ()
         assert await store.match(ADA, "c1", [b"\0" * 32]) is None
         assert await store.first_fingerprints(ADA, "c1") == frozenset()
@@ -35,6 +38,8 @@ class ReadsContract:
             [said],
             mode="window",
             longest_claim=17,
+            cut=1,
+            plain=True,
             pinned=(b'{"role":"system","content":"Be brief."}', b"", b"\0\xff"),
             dialects=("openai.chat", "odd \ud800 name"),
             single_use=False,
@@ -42,6 +47,60 @@ class ReadsContract:
         )
         await store.commit(ADA, after, [said])
         assert await store.load(ADA, after.id) == after
+        again = grown(after, [said], cut=0, plain=False, pinned=())
+        await store.commit(ADA, again, [])
+        assert await store.load(ADA, after.id) == again
+
+    async def test_what_is_known_is_what_would_be_loaded(self, store: Store) -> None:
+        """Or nothing, after every change of its turns, its use and its existence."""
+        stored = conversation()
+        for said in line(3):
+            stored = await remember(store, [said], to=stored)
+            assert store.known(ADA, "c1") in (None, stored)
+            assert await store.load(ADA, "c1") == stored
+            assert store.known(ADA, "c1") in (None, stored)
+        await store.touch(ADA, "c1")
+        touched = stored._replace(single_use=False)
+        assert store.known(ADA, "c1") in (None, touched)
+        assert await store.load(ADA, "c1") == touched
+        await store.erase(ADA, "c1")
+        assert store.known(ADA, "c1") is None
+        await remember(store, [turn("Hello.")])
+        await store.load(ADA, "c1")
+        assert await store.expire(2_000_000_000.0) == 1
+        assert store.known(ADA, "c1") is None
+
+    async def test_what_is_refused_is_not_known(self, store: Store) -> None:
+        """A commit that lost, and one with a turn too many."""
+        said = turn("Hello.")
+        stored = await remember(store, [said])
+        with pytest.raises(VersionConflict):
+            await remember(store, [turn("Too late.")])
+        assert store.known(ADA, "c1") in (None, stored)
+        with pytest.raises(ValueError, match="stored already"):
+            await remember(store, [said], to=stored)
+        assert store.known(ADA, "c1") in (None, stored)
+        assert await store.load(ADA, "c1") == stored
+
+    async def test_a_reply_is_found_by_its_name(self, store: Store) -> None:
+        """In whichever conversation of its owner it is; turns without such a name by none."""
+        named = turn("Hello.", reply_id="resp_1 \ud800 '%\0")
+        await remember(store, [named, turn("And then?", named)])
+        await remember(store, line(2), to=conversation("c2"))
+        assert await store.replied(ADA, named.reply_id) == ("c1", named.id)
+        assert await store.replied(ADA, "resp_1") is None
+        assert await store.replied(ADA, "") is None
+        assert await store.turn(ADA, "c1", named.id) == named
+
+    async def test_the_newest_of_two_replies_of_a_name_is_found(self, store: Store) -> None:
+        """Until it is erased: then the one before."""
+        old = turn("Hello.", reply_id="resp_1", created=1_000_000_000.0)
+        new = turn("Hello.", reply_id="resp_1", created=2_000_000_000.0)
+        await remember(store, [old])
+        await remember(store, [new], to=conversation("c2"))
+        assert await store.replied(ADA, "resp_1") == ("c2", new.id)
+        await store.erase(ADA, "c2")
+        assert await store.replied(ADA, "resp_1") == ("c1", old.id)
 
     async def test_a_conversation_without_a_head_comes_back(self, store: Store) -> None:
         """Its mode may be known before its first turn."""
@@ -53,13 +112,17 @@ class ReadsContract:
         """Ids are whatever a client or an upstream made up."""
         call = message("assistant", "", spine=b"", calls=("call_1", "\ud800", 'a"b\0'))
         told = message("tool", "21 °C", answers=("call_1",), tokens=2**31)
+        asked = [message("system", "Be brief."), message("user", "How warm?"), call, told]
+        form = "odd form"  # a turn has one
         said = turn(
-            [message("system", "Be brief."), message("user", "How warm?"), call, told],
+            [each._replace(form=form, note=b"\0\xff note") for each in asked],
+            reply=(message("assistant", "I see.", form=form),),
             id="turn \ud800 '%\0",
             dialect="odd \ud800 name",
             truncated=True,
             imported=True,
             tokens=2**40,
+            reply_id="odd \ud800 reply",
         )
         await remember(store, [said])
         assert await store.turn(ADA, "c1", said.id) == said

@@ -1,7 +1,6 @@
 """What every store promises about writing: whole or not at all, and one winner."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -49,7 +48,7 @@ class WritesContract:
         stored = await remember(store, turns[1:], to=await remember(store, turns[:1]))
         late = turn("Too late.", turns[1])
         with pytest.raises(VersionConflict):
-            await store.commit(ADA, replace(grown(stored, [late]), **stale), [late])
+            await store.commit(ADA, grown(stored, [late])._replace(**stale), [late])
         assert await store.load(ADA, "c1") == stored
         assert await store.turn(ADA, "c1", late.id) is None
         assert await store.match(ADA, "c1", [late.chain]) is None
@@ -111,7 +110,7 @@ class WritesContract:
         assert after.single_use
         await store.touch(ADA, "c1")
         await store.touch(ADA, "c2")
-        assert await store.load(ADA, "c1") == replace(after, single_use=False)
+        assert await store.load(ADA, "c1") == after._replace(single_use=False)
         assert await store.load(ADA, "c2") is None
 
     async def test_a_commit_does_not_undo_a_touch(self, store: Store) -> None:
@@ -143,11 +142,11 @@ class WritesContract:
         old = await remember(store, line(2))
         await store.erase(ADA, "c1")
         said = turn("Hello.")
-        new = await remember(store, [said], to=replace(conversation(), key=b"n" * 32))
+        new = await remember(store, [said], to=conversation()._replace(key=b"n" * 32))
         assert await store.load(ADA, "c1") == new
         assert await store.path(ADA, "c1", said.id) == (said,)
         with pytest.raises(VersionConflict):
-            await remember(store, [turn("From before.")], to=replace(old, version=new.version))
+            await remember(store, [turn("From before.")], to=old._replace(version=new.version))
 
     async def test_only_old_single_use_conversations_expire(self, store: Store) -> None:
         """Those of every owner, and a touched one never."""

@@ -56,6 +56,8 @@ class DialectContract:
 
     wraps_every_prompt = False
     """``inject`` changes the body even if there is nothing to tell."""
+    marker_suffices = True
+    """All of the answer stands before its end marker. If not, the end may be cut behind it."""
 
     @pytest.fixture
     def dialect(self) -> Dialect:
@@ -218,11 +220,17 @@ class DialectContract:
             for at in range(len(answer.body) + 1):
                 body = answer.body[:at]
                 reply = dialect.read_reply(prompt, answer._replace(body=body, proved=False))
-                if marker is None:
-                    ended = not answer.body[at:].strip()
-                else:
+                if marker is not None:
                     ended = any(spelling in body for spelling in marker.spellings)
-                assert reply == whole if ended else not reply.verdict.kept
+                else:  # the last bracket proves the end; events without a last one prove nothing
+                    streamed = answer.media_type == "text/event-stream"
+                    ended = not (streamed or answer.body[at:].strip())
+                # What is a key in the last line's object may be cut behind it.
+                suffices = self.marker_suffices and not (marker and marker.top_level)
+                if ended and not suffices and at < len(answer.body.rstrip()):
+                    assert reply == whole or not reply.verdict.kept
+                else:
+                    assert reply == whole if ended else not reply.verdict.kept
 
     def test_what_is_not_kept_has_no_messages(
         self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
@@ -256,8 +264,12 @@ class DialectContract:
             read_object(body)
 
     def test_an_error_event_is_one_closed_event(self, dialect: Dialect) -> None:
+        """Or one line of JSON, where a stream is made of lines."""
         event = dialect.error_event("some_code", "two\nlines")
-        assert event == b"" or (event.endswith(b"\n\n") and event.count(b"\n\n") == 1)
+        if event.count(b"\n") == 1:
+            read_object(event)
+        assert event == b"" or event.endswith((b"\n\n", b"}\n"))
+        assert event.count(b"\n\n") <= 1
 
 
 TOLD = ("What is it?", "It is.")

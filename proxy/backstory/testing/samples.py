@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from backstory import jsonbody
@@ -61,7 +60,7 @@ def grown(before: Conversation, turns: Sequence[Turn], **fields: Any) -> Convers
     """``before`` one version later, its head at the last of ``turns``."""
     last = turns[-1]
     head = Head(last.id, last.chain, last.depth, last.size, last.tokens)
-    return replace(before, version=before.version + 1, head=head, **fields)
+    return before._replace(version=before.version + 1, head=head, **fields)
 
 
 async def remember(

@@ -4,6 +4,10 @@ import asyncio
 from collections.abc import Callable
 
 
+def _nobody() -> None:
+    """Stands in for whom a cancelled alarm would have called."""
+
+
 class Alarm:
     """Calls ``ring`` once the time set is over.
 
@@ -30,8 +34,9 @@ class Alarm:
         self._deadline = None
 
     def cancel(self) -> None:
-        """Let go of the event loop's timer."""
+        """Let go of the event loop's timer, and of whom it would call. It cannot be set again."""
         self._deadline = None
+        self._ring = _nobody
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

@@ -5,6 +5,7 @@ closing ends; it is cut (``UpstreamCut``); nothing comes for too long (``Upstrea
 """
 
 import asyncio
+from collections.abc import Callable
 
 from backstory.errors import UpstreamCut, UpstreamFailure
 from backstory.upstream.alarm import Alarm
@@ -40,6 +41,9 @@ class UpstreamAnswer:
         self._silence_seconds: float | None = silence_seconds
         self._upload: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[bytes], bool] | None = None
+        self._sink_error: Exception | None = None
+        self._wanted = True
         self._error: BaseException | None = None
         self._timer = ("", 0.0)
         self._alarm = Alarm(self._rang)
@@ -86,6 +90,43 @@ class UpstreamAnswer:
             return b""
         raise self._error or UpstreamCut(parser.fault)
 
+    async def peek(self, most_bytes: int) -> bytes:
+        """The whole body, or at least ``most_bytes`` of it; all of it is still to be read.
+
+        Raises:
+            UpstreamFailure: nothing came for ``silence_seconds``.
+        """
+        while not self._settled and self._parser.size < most_bytes:
+            await self._wait("silence", self._silence_seconds)
+        return b"".join(self._parser.pieces)
+
+    async def flow(self, sink: Callable[[bytes], bool]) -> bool:
+        """Give everything to ``sink`` the moment it arrives; whether that was all of the body.
+
+        ``sink`` says whether it wants more; what comes after it did not waits to be read. No task
+        wakes up for a chunk.
+
+        Raises:
+            UpstreamCut, UpstreamFailure: as ``read``.
+            Exception: what ``sink`` raised.
+        """
+        parser = self._parser
+        if parser.pieces and not sink(self._take()):
+            return False
+        while not self._settled:
+            self._sink, self._wanted = sink, True
+            try:
+                await self._wait("silence", self._silence_seconds)
+            finally:
+                self._sink = None
+            if self._sink_error is not None:
+                raise self._sink_error
+            if not self._wanted:
+                return False
+        if parser.ended:
+            return True
+        raise self._error or UpstreamCut(parser.fault)
+
     def close(self) -> None:
         """Let go of the connection: kept if everything was said, else the upstream sees us leave."""
         if self._closed:
@@ -99,6 +140,7 @@ class UpstreamAnswer:
         if self._upload is not None:
             self._upload.cancel()
         self._pool.give_back(self._connection, self._parser.keepalive_seconds() if said else 0.0)
+        self._parser.let_go()
 
     def tunnel(self) -> "Tunnel":
         """The connection itself, after status 101. Closing the answer closes it.
@@ -135,13 +177,26 @@ class UpstreamAnswer:
         """See Receiver."""
         parser = self._parser
         parser.feed(data)
-        if parser.fault:
-            self._connection.abort()
+        if self._sink is not None:
+            if parser.pieces:
+                self._give(self._sink)
         elif parser.size > PAUSE_BYTES:
             self._paused = True
             self._connection.pause_reading()
-        if parser.headed or parser.fault:
+        if parser.fault:
+            self._connection.abort()
+        if self._settled or (parser.headed and self._sink is None):
             self._wake()
+
+    def _give(self, sink: Callable[[bytes], bool]) -> None:
+        try:
+            self._wanted = sink(self._take())
+        except Exception as error:  # noqa: BLE001 - told to whoever waits in ``flow``
+            self._sink_error, self._wanted = error, False
+        if not self._wanted:
+            self._sink = None
+        elif self._silence_seconds is not None:
+            self._alarm.set(self._silence_seconds)
 
     def lost(self, error: Exception | None) -> None:
         """See Receiver."""

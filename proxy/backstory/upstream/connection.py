@@ -4,7 +4,7 @@ import asyncio
 import os
 import select
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Protocol, cast
 
 
 class Receiver(Protocol):
@@ -34,8 +34,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(
+            "asyncio.Transport", transport
+        )  # uvloop's are of no class of asyncio's
         self._kernel.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:

@@ -11,6 +11,7 @@ from enum import Enum
 import httptools
 
 Fields = list[tuple[bytes, bytes]]
+_FRAMING_FIELDS = frozenset((b"connection", b"content-length", b"keep-alive", b"transfer-encoding"))
 _TIMEOUT = re.compile(r"timeout\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
 
 
@@ -31,33 +32,35 @@ class AnswerParser:
     Methods named ``on_...`` are for httptools.
     """
 
+    status = 0
+    reason = b""
+    version = ""
+    framing = Framing.NONE
+    length: int | None = None
+    begun = False
+    """A byte has come."""
+    headed = False
+    """The head is complete, and one that can be passed on. Interim answers are skipped."""
+    ended = False
+    """Everything has arrived."""
+    stray = False
+    """Bytes came after the end: the connection cannot be trusted with another request."""
+    fault = ""
+    """Why no more can come; a sentence without anything of the answer in it."""
+    size = 0
+    """Bytes in ``pieces``."""
+    _upgraded = False
+    _bodiless_bytes = 0
+
     def __init__(self, *, head_only: bool, upgrade: bool, max_head_bytes: int) -> None:
         """``head_only``: HEAD was asked. ``upgrade``: another protocol was asked for."""
-        self.status = 0
-        self.reason = b""
-        self.version = ""
         self.fields: Fields = []
-        self.framing = Framing.NONE
-        self.length: int | None = None
-        self.begun = False
-        """A byte has come."""
-        self.headed = False
-        """The head is complete, and one that can be passed on. Interim answers are skipped."""
-        self.ended = False
-        """Everything has arrived."""
-        self.stray = False
-        """Bytes came after the end: the connection cannot be trusted with another request."""
-        self.fault = ""
-        """Why no more can come; a sentence without anything of the answer in it."""
         self.pieces: list[bytes] = []
         """The body as it arrived and nobody took it yet."""
-        self.size = 0
-        """Bytes in ``pieces``."""
         self._head_only = head_only
         self._upgrade = upgrade
-        self._upgraded = False
         self._max_head_bytes = max_head_bytes
-        self._bodiless_bytes = 0
+        self._framing_fields: dict[bytes, list[bytes]] = {}
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -82,6 +85,10 @@ class AnswerParser:
         else:
             self._bodiless_bytes = 0
 
+    def let_go(self) -> None:
+        """Nothing more will be fed: httptools' parser refers back to this one."""
+        del self._parser
+
     def finish(self, *, clean: bool) -> None:
         """The connection is gone; ``clean``: by FIN. That ends a close-delimited body, no other."""
         if clean and self.headed and self.framing is Framing.CLOSE and not self.fault:
@@ -90,10 +97,12 @@ class AnswerParser:
             self._object("The upstream closed the connection before the end of its answer.")
 
     def values(self, name: bytes) -> str:
-        """All values of a field, joined by commas; ``name`` in lower case."""
-        return ",".join(
-            value.decode("latin-1") for key, value in self.fields if key.lower() == name
-        )
+        """All values of one of the fields that say how the body ends, joined by commas.
+
+        ``name``: in lower case.
+        """
+        found = self._framing_fields.get(name)
+        return b",".join(found).decode("latin-1") if found else ""
 
     def keepalive_seconds(self) -> float | None:
         """How long the upstream keeps the connection for another request.
@@ -117,6 +126,7 @@ class AnswerParser:
             self.stray = True
         else:
             self.fields = []
+            self._framing_fields = {}
             self.reason = b""
 
     def on_status(self, reason: bytes) -> None:
@@ -128,7 +138,10 @@ class AnswerParser:
         """A field of the head, or of the trailer section, which is dropped."""
         if not self.headed:
             # Blanks after a value are not part of it (RFC 9110 section 5.5); llhttp leaves them.
-            self.fields.append((name, value.rstrip(b" \t")))
+            value = value.rstrip(b" \t")
+            self.fields.append((name, value))
+            if (lower := name.lower()) in _FRAMING_FIELDS:
+                self._framing_fields.setdefault(lower, []).append(value)
 
     def on_headers_complete(self) -> None:
         """Settle how the body ends (RFC 9112 section 6.3)."""
@@ -185,7 +198,7 @@ class AnswerParser:
         if codings not in ([], ["chunked"]):
             # Only chunked is ours to undo, and the client will not see the field.
             return "The upstream's answer has a transfer coding other than chunked."
-        if sum(len(name) + len(value) + 4 for name, value in self.fields) > self._max_head_bytes:
+        if sum([len(name) + len(value) + 4 for name, value in self.fields]) > self._max_head_bytes:
             return self._too_large()
         return ""
 

@@ -5,6 +5,8 @@ The last used comes first, so that a quiet time lets the others end.
 
 import asyncio
 import ssl
+from asyncio import BaseEventLoop
+from typing import Any
 
 from backstory.errors import UpstreamFailure
 from backstory.upstream.connection import Connection
@@ -94,13 +96,18 @@ class Pool:
             self._ssl_context = ssl.create_default_context()
         try:
             async with asyncio.timeout(self._connect_seconds):
-                _, connection = await asyncio.get_running_loop().create_connection(
+                loop = asyncio.get_running_loop()
+                # RFC 8305 section 5; uvloop tries one address after the other, and has no such word.
+                eyes: Any = (
+                    {"happy_eyeballs_delay": 0.25} if isinstance(loop, BaseEventLoop) else {}
+                )
+                _, connection = await loop.create_connection(
                     Connection,
                     self._origin.host,
                     self._origin.port,
                     ssl=self._ssl_context if tls else None,
                     server_hostname=self._origin.host if tls else None,
-                    happy_eyeballs_delay=0.25,  # RFC 8305 section 5
+                    **eyes,
                 )
         except TimeoutError as exc:
             raise timed_out("connect", self._connect_seconds) from exc

@@ -1,6 +1,7 @@
 """What an answer was, and which of it memory keeps."""
 
 import json
+from collections.abc import Mapping
 
 import pytest
 
@@ -29,7 +30,7 @@ def streamed(body: bytes, *, proved: bool = True, prompt: Prompt = NOTHING) -> R
     return read_stream(prompt, Answer(200, "text/event-stream", body, proved))
 
 
-def stored(message: dict[str, object], finish: str = "stop") -> dict[str, object]:
+def stored(message: Mapping[str, object], finish: str = "stop") -> dict[str, object]:
     whole, pieces = both(message, finish)
     assert json.loads(whole.messages[0].raw) == json.loads(pieces.messages[0].raw)
     value = json.loads(whole.messages[0].raw)
@@ -193,6 +194,12 @@ def test_content_that_is_missing_stays_missing_and_null_stays_null() -> None:
     assert stored({"tool_calls": [CALL], "content": None})["content"] is None
     (odd,) = both({"tool_calls": [CALL], "content": 7}, "stop")[0].messages
     assert "content" not in json.loads(odd.raw)
+
+
+def test_what_says_no_role_loses_nothing_else() -> None:
+    """Content and one other field are as many as role and content."""
+    said = {"content": "4", "reasoning_content": "2 + 2"}
+    assert stored(said) == {"role": "assistant", **said}
 
 
 def test_a_number_that_json_cannot_spell_is_never_stored() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstory_plugins.dialects._sse import Event, events
+from backstory_plugins.dialects._sse import Event, events, objects
 
 TWO = [Event(b"", b"1", True), Event(b"", b"2", True)]
 
@@ -73,3 +73,22 @@ def test_any_bytes_are_events(pieces: list[bytes]) -> None:
     told = read(body)
     assert all(event.closed for event in told[:-1])
     assert sum(len(event.data) for event in told) <= len(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", []),
+        (b': ping\n\ndata:{"a":1}\n\ndata: {"a":2}\r\n\r\n', [{"a": 1}, {"a": 2}]),
+        (b'data: {"a":\ndata: 1}\n\n', [{"a": 1}]),
+        (b'data: {"a":1}\n\ndata: [DONE]\n\ndata: {"a":2}\n\n', [{"a": 1}]),
+        (b'data: {"a":1}', [{"a": 1}]),
+        (b'data: {"a":1}\n\ndata: {"a":', [{"a": 1}]),
+        (b'data: {"a":\n\ndata: {"a":2}\n\n', [{"error": True}, {"a": 2}]),
+        (b'error: {"code":500}\n\n', [{"error": True}]),
+        (b'event: error\ndata: {"a":1}\n\n', [{"error": True}]),
+        (b"data: \n\ndata: []\n\ndata: \xff\n\n", [{"error": True}, {"error": True}]),
+    ],
+)
+def test_the_objects_in_a_stream(body: bytes, said: list[object]) -> None:
+    assert list(objects(body)) == said

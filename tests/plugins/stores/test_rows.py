@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from backstory.model import Message, Role
 from backstory.testing.samples import message, turn
 from backstory_plugins.stores._rows import (
+    Said,
     first_fingerprint,
     ident,
     pack,
@@ -35,15 +36,15 @@ MESSAGES = st.lists(MESSAGE, max_size=4).map(tuple)
 FORM = st.text(st.characters(codec="ascii"), min_size=1, max_size=20)
 
 
-@given(asked=MESSAGES, reply=MESSAGES, form=FORM)
+@given(asked=MESSAGES, reply=MESSAGES, form=FORM, reply_id=ANY_TEXT)
 def test_any_messages_come_back_as_they_were(
-    asked: tuple[Message, ...], reply: tuple[Message, ...], form: str
+    asked: tuple[Message, ...], reply: tuple[Message, ...], form: str, reply_id: str
 ) -> None:
     asked = tuple(message._replace(form=form) for message in asked)
     reply = tuple(message._replace(form=form) for message in reply)
-    raw, facts = pack(turn(asked, reply=reply))
+    raw, facts = pack(turn(asked, reply=reply, reply_id=reply_id))
     assert raw == b"".join(said.raw for said in asked + reply)
-    assert unpack(raw, facts) == (asked, reply)
+    assert unpack(raw, facts) == Said(asked, reply, reply_id)
     expected = (asked + reply)[0].fingerprint if asked or reply else b""
     assert first_fingerprint(facts) == expected
 
@@ -65,11 +66,11 @@ def test_any_name_comes_back(name: str) -> None:
 
 def test_the_layout_is_what_is_in_files_already() -> None:
     said = Message("tool", b"{}", b"f" * 32, b"", ("a",), ("b",), 7, "chat", b"note")
-    raw, facts = pack(turn([said], reply=()))
+    raw, facts = pack(turn([said], reply=(), reply_id="resp_1"))
     assert raw == b"{}"
     sizes = "03 07000000 02000000 00 0d000000 04000000"
     record = sizes + "66" * 32 + b'[["a"],["b"]]note'.hex()
-    assert facts == bytes.fromhex("01 01000000 04" + b"chat".hex() + record)
+    assert facts == bytes.fromhex("01 01000000 04 0600" + b"chatresp_1".hex() + record)
 
 
 def test_a_newer_layout_is_refused_with_a_remedy() -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from backstory_plugins.stores._schema import MIGRATIONS, NewerSchema, migrate
+from backstory_plugins.stores._schema import FIRST, MIGRATIONS, NewerSchema, migrate
+
+NEWEST = FIRST - 1 + len(MIGRATIONS)
 
 
 @pytest.fixture
@@ -26,8 +28,8 @@ def tables(db: sqlite3.Connection) -> set[str]:
 
 def test_an_empty_file_gets_every_step(db: sqlite3.Connection) -> None:
     migrate(db)
-    assert version(db) == len(MIGRATIONS)
-    assert tables(db) == {"secret", "conversation", "turn", "pulse"}
+    assert version(db) == NEWEST
+    assert tables(db) == {"secret", "conversation", "turn", "media", "pulse"}
 
 
 def test_a_second_start_changes_nothing(db: sqlite3.Connection) -> None:
@@ -44,7 +46,7 @@ def test_only_the_missing_steps_are_taken(
     step = ("CREATE TABLE later (row INTEGER PRIMARY KEY)",)
     monkeypatch.setattr("backstory_plugins.stores._schema.MIGRATIONS", (*MIGRATIONS, step))
     migrate(db)
-    assert version(db) == len(MIGRATIONS) + 1
+    assert version(db) == NEWEST + 1
     assert "later" in tables(db)
 
 
@@ -60,8 +62,17 @@ def test_a_step_that_fails_leaves_nothing_behind(
 
 
 def test_a_newer_file_is_refused_with_a_remedy_and_not_touched(db: sqlite3.Connection) -> None:
-    db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    db.execute(f"PRAGMA user_version = {NEWEST + 1}")
     with pytest.raises(NewerSchema, match="install the newer Backstory again"):
         migrate(db)
     assert not db.in_transaction
-    assert (version(db), tables(db)) == (len(MIGRATIONS) + 1, set())
+    assert (version(db), tables(db)) == (NEWEST + 1, set())
+
+
+def test_a_file_from_before_the_first_release_is_refused_with_a_remedy(
+    db: sqlite3.Connection,
+) -> None:
+    db.execute("PRAGMA user_version = 1")
+    with pytest.raises(NewerSchema, match="move it away"):
+        migrate(db)
+    assert (version(db), tables(db)) == (1, set())

@@ -20,7 +20,7 @@ def test_nothing_else_opens_it() -> None:
         (TWO, closed, b"label"),
         (ONE, closed, b"other"),
         (ONE, closed[:-1], b"label"),
-        (ONE, b"\0" + closed[1:], b"label"),
+        (ONE, bytes([closed[0] ^ 1]) + closed[1:], b"label"),
     ):
         with pytest.raises(StoreUnavailable, match="damaged"):
             seal.open(sealed, label)

@@ -7,7 +7,6 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from backstory.model import Conversation, Owner
 from backstory.spi import Store
 from backstory.testing import StoreContract
 from backstory.testing.samples import ADA, conversation, line, message, remember, turn
-from backstory_plugins.stores import _sqlite_file, sqlite
+from backstory_plugins.stores import _sqlite_file
 from backstory_plugins.stores.sqlite import SqliteStore
 
 
@@ -144,6 +143,36 @@ async def test_two_stores_on_one_file_see_each_other(file: Path) -> None:
         assert await two.load(ADA, "c1") is None
 
 
+async def test_what_another_store_on_the_file_did_is_never_unknown(file: Path) -> None:
+    """Neither while it is done nor after: ``known`` never says what is old once somebody is told."""
+    async with opened(file) as one, opened(file) as two:
+        stored = conversation()
+        for said in line(20):
+            stored = await remember(one, [said], to=stored)
+            assert one.known(ADA, "c1") == stored, "it has no need to ask"
+            assert two.known(ADA, "c1") is None
+            assert await two.load(ADA, "c1") == stored
+            assert two.known(ADA, "c1") == stored
+            one, two = two, one
+        await one.touch(ADA, "c1")
+        assert two.known(ADA, "c1") is None
+        touched = stored._replace(single_use=False)
+        assert await two.load(ADA, "c1") == touched
+        assert await one.erase(ADA, "c1")
+        assert (one.known(ADA, "c1"), two.known(ADA, "c1")) == (None, None)
+        await remember(one, [turn("Hello.")])
+        await two.load(ADA, "c1")
+        assert await one.expire(2_000_000_000.0) == 1
+        assert two.known(ADA, "c1") is None
+
+
+async def test_stamps_that_cannot_be_kept_are_said_with_the_remedy(file: Path) -> None:
+    await asyncio.to_thread(Path(f"{file}-stamps").mkdir)
+    store = SqliteStore(str(file))
+    with pytest.raises(StoreUnavailable, match=r"test\.db-stamps.*move it away"):
+        await store.open()
+
+
 async def test_a_waiter_that_left_hurts_nobody(file: Path) -> None:
     async with opened(file) as store:
         names = [f"c{number}" for number in range(40)]
@@ -178,7 +207,7 @@ async def test_erase_leaves_no_key_in_any_file(file: Path) -> None:
         kept: dict[str, Conversation] = {}
         for round_ in range(12):
             new = [conversation(f"{round_} {number}") for number in range(100)]
-            new = [replace(each, key=chance.randbytes(32)) for each in new]
+            new = [each._replace(key=chance.randbytes(32)) for each in new]
             old = chance.sample(list(kept.values()), len(kept) // 4)
             said = [turn("x" * chance.choice((1, 500, 5000))) for _ in new + old]
             kept |= {
@@ -198,7 +227,7 @@ async def test_erase_leaves_no_key_in_any_file(file: Path) -> None:
 
 async def test_expiry_leaves_no_key_either(file: Path) -> None:
     async with opened(file) as store:
-        after = replace(conversation(), key=random.Random(1).randbytes(32))
+        after = conversation()._replace(key=random.Random(1).randbytes(32))
         await remember(store, [turn("Hello.")], to=after)
         assert after.key in stored_bytes(file.parent)
         assert await store.expire(1.0) == 1
@@ -210,8 +239,8 @@ async def test_a_flipped_bit_is_noticed(file: Path) -> None:
     async with opened(file) as store:
         await remember(store, [said])
     with closing(sqlite3.connect(file)) as db, db:
-        (raw,) = db.execute("SELECT raw FROM turn").fetchone()
-        db.execute("UPDATE turn SET raw = ?", (raw[:-1] + bytes([raw[-1] ^ 1]),))
+        (sealed,) = db.execute("SELECT sealed FROM turn").fetchone()
+        db.execute("UPDATE turn SET sealed = ?", (sealed[:-1] + bytes([sealed[-1] ^ 1]),))
     async with opened(file) as store:
         with pytest.raises(StoreUnavailable, match="damaged"):
             await store.turn(ADA, "c1", said.id)
@@ -256,19 +285,6 @@ async def test_a_writer_elsewhere_that_never_ends_makes_it_unavailable(
             assert await store.load(ADA, "c1") is None
             other.execute("ROLLBACK")
         await remember(store, [turn("Hello.")])
-
-
-async def test_no_answer_in_time_makes_it_unavailable(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "ANSWER_SECONDS", 0.1)
-    async with opened(file) as store:
-        with closing(sqlite3.connect(file, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StoreUnavailable, match="did not answer"):
-                await store.ready()
-        monkeypatch.setattr(sqlite, "ANSWER_SECONDS", 10.0)
-        await store.ready()
 
 
 async def test_two_processes_append_to_one_conversation(file: Path) -> None:

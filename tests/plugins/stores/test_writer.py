@@ -132,7 +132,7 @@ async def test_a_commit_that_fails_fails_all_of_it_and_the_thread_goes_on(
     def add_an_orphan(db: sqlite3.Connection) -> None:
         db.execute("PRAGMA defer_foreign_keys = ON")  # COMMIT notices it, and nobody before
         db.execute(
-            "INSERT INTO turn SELECT 1, 99, x'', NULL, x'', x'', 1, 1, 1, 0, 0, 0.0, x'', x''"
+            "INSERT INTO turn SELECT 1, 99, NULL, x'', x'', x'', 1, 1, 1, 0, 0, 0.0, NULL, x''"
         )
 
     gate, held = await hold(writer)

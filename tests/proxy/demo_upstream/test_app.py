@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, BadRequestError
 
 from backstory.demo_upstream import create_demo_app, main
 
@@ -94,11 +94,35 @@ async def test_chat_refuses_other_bodies_in_the_api_s_shape(
     assert error["param"] == field
 
 
+@pytest.mark.parametrize("body", [b"{", b"[]", b"{}", b"\xff"])
+async def test_messages_refuses_other_bodies_in_the_api_s_shape(
+    url: str, client: aiohttp.ClientSession, body: bytes
+) -> None:
+    async with client.post(f"{url}/v1/messages", data=body) as answer:
+        assert answer.status == 400
+        said = await answer.json()
+    assert (said["type"], said["error"]["type"]) == ("error", "invalid_request_error")
+
+
+async def test_messages_are_answered_whole_and_streamed(
+    url: str, client: aiohttp.ClientSession
+) -> None:
+    body = {"messages": [{"role": "user", "content": "Repeat the number 5"}]}
+    async with client.post(f"{url}/v1/messages", json=body) as answer:
+        assert answer.content_type == "application/json"
+        assert (await answer.json())["content"] == [{"type": "text", "text": "5"}]
+    async with client.post(f"{url}/a/v1/messages", json=body | {"stream": True}) as answer:
+        assert answer.content_type == "text/event-stream"
+        events = await chunks(answer)
+    assert events[-1] == b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+    assert len(events) == 6
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
         ("GET", "/"),
-        ("POST", "/v1/xchat/completions"),
+        ("POST", "/v1/chat/xcompletions"),
         ("GET", "/conversation/x"),
         ("PUT", "/models"),
     ],
@@ -125,6 +149,46 @@ async def test_an_event_is_a_chunk_of_its_own(url: str, client: aiohttp.ClientSe
         events = await chunks(answer)
     assert len(events) == 4
     assert all(event.startswith(b"data: ") and event.endswith(b"\n\n") for event in events)
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"{}", b"\xff"])
+@pytest.mark.parametrize(
+    "path", ["/api/chat", "/v1beta/models/m:generateContent", "/models/m:streamGenerateContent"]
+)
+async def test_ollama_and_gemini_refuse_other_bodies_in_their_shapes(
+    url: str, client: aiohttp.ClientSession, path: str, body: bytes
+) -> None:
+    async with client.post(url + path, data=body) as answer:
+        assert answer.status == 400
+        error = (await answer.json())["error"]
+    assert isinstance(error, str) is (path == "/api/chat")
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "media_type", "pieces"),
+    [
+        ("/api/chat", {}, "application/x-ndjson", 3),
+        ("/api/chat", {"stream": False}, "application/json", 0),
+        ("/v1beta/models/m:generateContent", {}, "application/json", 0),
+        ("/v1beta/models/m:streamGenerateContent", {}, "application/json", 3),
+        ("/v1beta/models/m:streamGenerateContent?alt=sse", {}, "text/event-stream", 2),
+    ],
+)
+async def test_ollama_and_gemini_stream_as_they_are_asked(
+    url: str,
+    client: aiohttp.ClientSession,
+    path: str,
+    more: dict[str, object],
+    media_type: str,
+    pieces: int,
+) -> None:
+    said = {"role": "user", "content": "My name is Ada", "parts": [{"text": "My name is Ada"}]}
+    async with client.post(url + path, json={"messages": [said], "contents": [said]} | more) as got:
+        assert (got.status, got.content_type) == (200, media_type)
+        if pieces:
+            assert len(await chunks(got)) == pieces
+        else:
+            assert got.content_length == len(await got.read())
 
 
 async def test_the_official_client_understands_every_answer(url: str) -> None:
@@ -161,6 +225,35 @@ async def test_the_official_client_understands_every_answer(url: str) -> None:
     assert final.choices[0].finish_reason == "tool_calls"
     [call] = final.choices[0].message.tool_calls or []
     assert json.loads(call.function.arguments) == {"city": "Oslo"}
+
+
+async def test_the_official_client_understands_every_response(url: str) -> None:
+    async with AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as openai:
+        whole = await openai.responses.create(model="m", input="My name is Ada. Who am I?")
+        assert (whole.output_text, whole.status) == ("Your name is Ada.", "completed")
+        async with openai.responses.stream(
+            model="m",
+            input="What is the weather in Oslo?",
+            tools=[
+                {
+                    "type": "function",
+                    "name": "get_weather",
+                    "strict": True,
+                    "parameters": {
+                        "type": "object",
+                        "properties": {"city": {"type": "string"}},
+                        "required": ["city"],
+                    },
+                }
+            ],
+        ) as stream:
+            final = await stream.get_final_response()
+        [call] = final.output
+        assert call.type == "function_call"
+        assert json.loads(call.arguments) == {"city": "Oslo"}
+        with pytest.raises(BadRequestError) as refused:
+            _ = await openai.responses.create(model="m", input="hi", previous_response_id="resp_1")
+        assert refused.value.param == "previous_response_id"
 
 
 async def test_tokens_take_their_time() -> None:

@@ -1,0 +1,80 @@
+"""Random bytes by the block: of any size, and never the same twice, whoever asks."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import pytest
+
+from backstory.entropy import random_bytes
+
+BLOCK = 4096
+
+
+@pytest.mark.parametrize("size", [0, 1, 12, 32, BLOCK - 1, BLOCK, BLOCK + 1, 100_000])
+def test_there_are_as_many_as_were_asked_for(size: int) -> None:
+    assert [len(random_bytes(size)) for _ in range(3)] == [size] * 3
+
+
+def test_they_come_from_the_kernel_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every byte of a block is given out once, in order; what does not fit begins a new one."""
+    asked: list[bytes] = []
+    urandom = os.urandom
+
+    def recorded(size: int) -> bytes:
+        asked.append(urandom(size))
+        return asked[-1]
+
+    random_bytes(BLOCK)  # whatever was left of the thread's block is too little now
+    monkeypatch.setattr(os, "urandom", recorded)
+    given = [random_bytes(1000) for _ in range(9)]
+    assert [len(block) for block in asked] == [BLOCK] * 3
+    assert b"".join(given[:4]) == asked[0][:4000]
+    assert b"".join(given[4:8]) == asked[1][:4000]
+    assert given[8] == asked[2][:1000]
+    assert random_bytes(BLOCK + 1) == asked[3], "more than a block is not cut out of one"
+    assert random_bytes(96) == asked[2][1000:1096], "and the block goes on"
+
+
+def test_threads_are_never_given_the_same() -> None:
+    """All at once, over many blocks."""
+    threads = 8
+    together = threading.Barrier(threads)
+
+    def draw() -> list[bytes]:
+        together.wait(10)
+        return [random_bytes(16) for _ in range(2000)]
+
+    with ThreadPoolExecutor(threads) as pool:
+        drawn = [pool.submit(draw) for _ in range(threads)]
+    given = [each for future in drawn for each in future.result()]
+    assert len(set(given)) == len(given) == threads * 2000
+
+
+def test_a_child_is_not_given_what_its_parent_is() -> None:
+    """Nor what its parent was, nor what another child is: a nonce used twice would be no nonce."""
+    before = random_bytes(16)
+    given = [before]
+    for _ in range(3):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(writer, random_bytes(16))
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as answer:
+            given.append(answer.read())
+        assert os.waitpid(child, 0)[1] == 0
+    given.append(random_bytes(16))
+    assert [len(each) for each in given] == [16] * 5
+    assert len(set(given)) == 5
+
+
+def test_neighbours_share_nothing() -> None:
+    """Where one piece ends the next begins: no byte belongs to two."""
+    pieces = [random_bytes(64) for _ in range(200)]
+    for one, other in pairwise(pieces):
+        for size in (8, 16, 32):
+            assert one[-size:] != other[:size]
+            assert one[size:] != other[:-size]
