@@ -15,15 +15,15 @@ BUILT_IN = (
     RouteSettings(match="/inference/{model}", dialect="falcon", memory="named"),
     RouteSettings(match="**/chat/completions", dialect="openai.chat"),
     RouteSettings(match="**/completions", dialect="openai.completions", memory="named"),
+    RouteSettings(match="**/responses", dialect="openai.responses"),
+    RouteSettings(match="**/v1/messages", dialect="anthropic"),
+    RouteSettings(match="/api/chat", dialect="ollama.chat"),
     RouteSettings(match="/api/generate", dialect="ollama.generate", memory="named"),
     RouteSettings(match="/generate", dialect="tgi", memory="named"),
     RouteSettings(match="/generate_stream", dialect="tgi", memory="named"),
     RouteSettings(match="/completion", dialect="llamacpp.completion", memory="named"),
-    RouteSettings(match="/api/chat", dialect="ollama.chat"),
     RouteSettings(match="**/models/{model}:generateContent", dialect="gemini"),
     RouteSettings(match="**/models/{model}:streamGenerateContent", dialect="gemini"),
-    RouteSettings(match="**/responses", dialect="openai.responses"),
-    RouteSettings(match="**/v1/messages", dialect="anthropic"),
 )
 """Behind the configured rows. Raw-prompt routes act only when the request names its conversation."""
 

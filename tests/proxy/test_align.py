@@ -144,14 +144,8 @@ async def reply(memory: Memory, recalled: Recalled, vector: dict[str, Any]) -> N
     elif vector["reply"] is None:
         return
     else:
-        spelled = claude_answer if vector["dialect"] == "anthropic" else answer_of
+        spelled = SPELLED.get(vector["dialect"], answer_of)
         answer = spelled(vector["reply"], complete=vector.get("reply_complete", True))
-        if vector["dialect"] == "ollama.chat":
-            whole = {"message": vector["reply"], "done": True, "done_reason": "stop"}
-            answer = answer._replace(body=json.dumps(whole).encode())
-        if vector["dialect"] == "openai.responses":
-            whole = {"id": "resp_2", "status": "completed", "output": [vector["reply"]]}
-            answer = answer._replace(body=json.dumps(whole).encode())
     read = recalled.dialect.read_reply(recalled.prompt, answer)
     if read.verdict.kept and recalled.plan.stores:
         assert await memory.commit(recalled, read) is None
@@ -174,6 +168,25 @@ def answer_of(message: dict[str, Any], *, complete: bool) -> Answer:
 def claude_answer(message: dict[str, Any], *, complete: bool) -> Answer:
     value = message | {"stop_reason": "end_turn" if complete else None}
     return Answer(200, "application/json", json.dumps(value).encode(), proved=True)
+
+
+def ollama_answer(message: dict[str, Any], *, complete: bool) -> Answer:
+    value = {"message": message, "done": complete, "done_reason": "stop"}
+    return Answer(200, "application/json", json.dumps(value).encode(), proved=True)
+
+
+def responses_answer(item: dict[str, Any], *, complete: bool) -> Answer:
+    status = "completed" if complete else "in_progress"
+    value = {"id": "resp_2", "status": status, "output": [item]}
+    return Answer(200, "application/json", json.dumps(value).encode(), proved=True)
+
+
+SPELLED = {
+    "anthropic": claude_answer,
+    "ollama.chat": ollama_answer,
+    "openai.responses": responses_answer,
+}
+"""How a whole answer is spelled, where it is not as in Chat Completions."""
 
 
 async def stored_path(memory: Memory, conversation: Conversation | None) -> list[Any]:

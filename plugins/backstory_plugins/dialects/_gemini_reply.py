@@ -19,7 +19,6 @@ from backstory_plugins.dialects._sse import events
 
 log = logging.getLogger(__name__)
 
-EVENT_STREAM = "text/event-stream"
 
 _UNSPECIFIED = ("FINISH_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED", "")
 _FILTERED = frozenset(

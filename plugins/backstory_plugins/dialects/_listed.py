@@ -36,22 +36,32 @@ def read_list(
         NotJson: it is no array, or nested too deep.
     """
     lists = fields.get(key, ())
-    if len(lists) != 1:
-        return None
-    places = lists[0].value
-    if not isinstance(places, list) or (places and not isinstance(places[0], Value)):
-        places = walk_array(text, lists[0].start)
+    return read_array(text, lists[0], read) if len(lists) == 1 else None
+
+
+def read_array(
+    text: str, place: Value, read: Callable[[object, bytes], Message | None]
+) -> Listed | None:
+    """The messages of the array at ``place``. See ``read_list``."""
+    elements = place.value
+    if not isinstance(elements, list) or (elements and not isinstance(elements[0], Value)):
+        elements = walk_array(text, place.start)
     messages: list[Message] = []
-    for value, start, end in places:
+    for value, start, end in elements:
         message = read(value, text[start:end].encode())
         if message is None:
             return None
         messages.append(message)
-    others = (at for at, message in enumerate(messages) if message.role != "system")
-    pinned = next(others, len(messages))
+    pinned = leading_system(messages)
     follow = len(messages) - pinned
-    at = places[pinned].start if follow else lists[0].end - 1
+    at = elements[pinned].start if follow else place.end - 1
     return Listed(tuple(messages), pinned, (len(text[:at].encode()), follow))
+
+
+def leading_system(messages: Sequence[Message]) -> int:
+    """How many system messages stand in front."""
+    others = (at for at, message in enumerate(messages) if message.role != "system")
+    return next(others, len(messages))
 
 
 def put_in(

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from backstory.fingerprint import estimate_tokens, fingerprints
 from backstory.jsonbody import NotJson
-from backstory.model import Message, Role
+from backstory.model import Marker, Message, Role
 from backstory_plugins.dialects import _chat
 from backstory_plugins.dialects._chat import Call, says_something, text_of
 
 FORM = "ollama"
+
+DONE = Marker((b'"done":true', b'"done": true'), line_start=False, top_level=True)
+"""How a stream of lines says that it is complete, here and in ``/api/generate``."""
 
 _ROLES: dict[str, Role] = {
     "system": "system",

@@ -3,7 +3,6 @@
 from backstory.jsonbody import dump
 from backstory.model import Marker
 
-EVENT_STREAM = "text/event-stream"
 DONE = Marker((b"data: [DONE]", b"data:[DONE]"), line_start=True)
 
 _ERROR_TYPES = {

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from backstory_plugins.dialects._jsonpath import JsonPath
-from backstory_plugins.dialects._placeholders import is_json
+from backstory_plugins.dialects._placeholders import fits_json
 
 
 class OptionTable:
@@ -67,7 +67,7 @@ class OptionTable:
             return None
         if not isinstance(value, dict):
             self.problem(name, "must be a table, as in { key = value }")
-        elif not is_json(value):
+        elif not fits_json(value):
             self.problem(name, "holds a value that JSON does not have, such as a date")
         else:
             return value

@@ -40,7 +40,7 @@ def places(template: object, name: str, steps: Sequence[Step] = ()) -> list[Json
     return [path for step, below in inner for path in places(below, name, (*steps, step))]
 
 
-def is_json(template: object) -> bool:
+def fits_json(template: object) -> bool:
     """Whether JSON can hold it: TOML has dates, ``inf`` and ``nan`` besides."""
     try:
         json.dumps(template, allow_nan=False)

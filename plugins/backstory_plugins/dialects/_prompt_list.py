@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from backstory.jsonbody import Value, walk_array
+from backstory.jsonbody import Value
 from backstory.model import Message, Prompt
 from backstory_plugins.dialects._chat import split
 from backstory_plugins.dialects._jsonpath import JsonPath
+from backstory_plugins.dialects._listed import put_in, read_array
 from backstory_plugins.dialects._spelled_message import SpelledMessage
 
 
@@ -28,41 +29,21 @@ class PromptList:
         place = self._path.place(text, fields)
         if place is None or not isinstance(place.value, list):
             return None
-        elements = walk_array(text, place.start)
-        messages: list[Message] = []
-        for value, start, end in elements:
-            message = self._spelled.read(value, text[start:end].encode())
-            if message is None:
-                return None
-            messages.append(message)
-        pinned = leading_system(messages)
-        follow = len(messages) - pinned
-        at = elements[pinned].start if follow else place.end - 1
-        claimed, new = split(messages[pinned:])
+        listed = read_array(text, place, self._spelled.read)
+        if listed is None:
+            return None
+        claimed, new = split(listed.messages[listed.pinned :])
         return Prompt(
             body,
-            tuple(messages[:pinned]),
+            listed.messages[: listed.pinned],
             claimed,
             new,
-            insert_at=(len(text[:at].encode()), follow),
+            insert_at=listed.insert_at,
             prefill=bool(new) and new[-1].role == "assistant",
         )
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:
         """See ``spi.Dialect``."""
         stored = (*(Message("system", raw, b"", b"") for raw in pinned), *history)
-        told = b", ".join(filter(None, map(self._spelled.told, stored)))
-        if not told:
-            return prompt.body
-        at, follow = prompt.insert_at
-        if follow:
-            told += b", "
-        elif prompt.pinned:
-            told = b", " + told
-        return prompt.body[:at] + told + prompt.body[at:]
-
-
-def leading_system(messages: Sequence[Message]) -> int:
-    """How many system messages stand in front."""
-    others = (at for at, message in enumerate(messages) if message.role != "system")
-    return next(others, len(messages))
+        told = [spelled for spelled in map(self._spelled.told, stored) if spelled]
+        return put_in(prompt.body, prompt.insert_at, told, preceded=bool(prompt.pinned))

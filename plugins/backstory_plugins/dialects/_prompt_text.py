@@ -8,7 +8,7 @@ from backstory.jsonbody import Value, dump
 from backstory.model import Message, Prompt
 from backstory_plugins.dialects._chat import plain_message, split, stored_text
 from backstory_plugins.dialects._jsonpath import JsonPath
-from backstory_plugins.dialects._prompt_list import leading_system
+from backstory_plugins.dialects._listed import leading_system
 from backstory_plugins.dialects._titled_text import Part, TitledText
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from backstory.jsonbody import NotJson, read_object
 
+EVENT_STREAM = "text/event-stream"
 _BOM = b"\xef\xbb\xbf"
 # In bytes: str.splitlines() would also split at U+2028, which JSON allows inside strings.
 _line_end = re.compile(rb"\r\n|\n|\r")

@@ -21,9 +21,10 @@ from backstory_plugins.dialects._blocks import (
 )
 from backstory_plugins.dialects._cache_marks import unmarked, unmarked_value
 from backstory_plugins.dialects._event_blocks import STOPS
+from backstory_plugins.dialects._listed import put_in
 from backstory_plugins.dialects._overflow import overflow
+from backstory_plugins.dialects._sse import EVENT_STREAM
 
-_EVENT_STREAM = "text/event-stream"
 _STOP = Marker(STOPS, line_start=True)
 
 _ERROR_TYPES = {
@@ -85,16 +86,15 @@ class Anthropic:
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:
         """See ``spi.Dialect``. ``pinned`` is told if the client says nothing of ``system``."""
-        body, (at, follow) = prompt.body, prompt.insert_at
+        body = prompt.body
         following = (*prompt.claimed, *prompt.new)
         told = _adjacency.legal(history, following)
         system = _system(pinned) if not prompt.pinned else None
         if any(b"thinking" in message.raw for message in told):
             loop = _adjacency.loop_start(told, following)
             told = _thinking.told(told, loop, _bound(body, system))
-        if told:
-            spelled = b", ".join([unmarked(message.raw) for message in told])
-            body = body[:at] + spelled + (b", " if follow else b"") + body[at:]
+        spelled = [unmarked(message.raw) for message in told]
+        body = put_in(body, prompt.insert_at, spelled, preceded=False)
         if system is not None:
             begin = body.index(b"{") + 1
             body = body[:begin] + b'"system": ' + dump(system) + b", " + body[begin:]
@@ -117,12 +117,12 @@ class Anthropic:
 
     def end_marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect``."""
-        return _STOP if media_type == _EVENT_STREAM else None
+        return _STOP if media_type == EVENT_STREAM else None
 
     def read_reply(self, prompt: Prompt, answer: Answer) -> Reply:
         """See ``spi.Dialect``."""
         try:
-            if answer.media_type == _EVENT_STREAM:
+            if answer.media_type == EVENT_STREAM:
                 return read_stream(prompt, answer)
             return read_object(prompt, answer)
         except (NotJson, RecursionError):  # it could be parsed, but not be compared or written

@@ -22,9 +22,10 @@ from backstory_plugins.dialects._gemini import (
     without_reasoning,
 )
 from backstory_plugins.dialects._gemini_parts import get
-from backstory_plugins.dialects._gemini_reply import EVENT_STREAM, read_stream, read_whole
+from backstory_plugins.dialects._gemini_reply import read_stream, read_whole
 from backstory_plugins.dialects._listed import put_in, read_list
 from backstory_plugins.dialects._overflow import overflow
+from backstory_plugins.dialects._sse import EVENT_STREAM
 
 _SYSTEM = ("systemInstruction", "system_instruction")
 _CACHED = ("cachedContent", "cached_content")  # it brings a system instruction of its own

@@ -10,9 +10,8 @@ from backstory.jsonbody import NotJson, decode, dump, walk_object
 from backstory.model import Answer, Marker, Prompt, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._raw_text import RawText, first_object, one_string, values_of
-from backstory_plugins.dialects._sse import objects
+from backstory_plugins.dialects._sse import EVENT_STREAM, objects
 
-_EVENT_STREAM = "text/event-stream"
 _STOP = Marker((b'"stop":true', b'"stop": true'), line_start=False, top_level=True)
 _VERDICTS = {
     "eos": Verdict.COMPLETE,
@@ -51,11 +50,11 @@ class LlamaCppCompletion(RawText):
 
     def end_marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect``."""
-        return _STOP if media_type == _EVENT_STREAM else None
+        return _STOP if media_type == EVENT_STREAM else None
 
     def read_reply(self, prompt: Prompt, answer: Answer) -> Reply:
         """See ``spi.Dialect``."""
-        if answer.media_type == _EVENT_STREAM:
+        if answer.media_type == EVENT_STREAM:
             return self._read_stream(answer.body)
         try:
             said = first_object(answer.body)

@@ -18,11 +18,9 @@ from backstory_plugins.dialects._chat import (
 )
 from backstory_plugins.dialects._listed import put_in, read_list
 from backstory_plugins.dialects._ndjson import MEDIA_TYPES
-from backstory_plugins.dialects._ollama import FORM, paired, read_message, told
+from backstory_plugins.dialects._ollama import DONE, FORM, paired, read_message, told
 from backstory_plugins.dialects._ollama_reply import read_stream, read_whole
 from backstory_plugins.dialects._overflow import overflow
-
-_DONE = Marker((b'"done":true', b'"done": true'), line_start=False, top_level=True)
 
 
 class OllamaChat:
@@ -80,7 +78,7 @@ class OllamaChat:
 
     def end_marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect``."""
-        return _DONE if media_type in MEDIA_TYPES else None
+        return DONE if media_type in MEDIA_TYPES else None
 
     def read_reply(self, prompt: Prompt, answer: Answer) -> Reply:
         """See ``spi.Dialect``."""

@@ -12,9 +12,9 @@ from backstory.model import Answer, Marker, Prompt, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import IMAGE_TOKENS, schema_tokens
 from backstory_plugins.dialects._ndjson import MEDIA_TYPES, read_lines
+from backstory_plugins.dialects._ollama import DONE
 from backstory_plugins.dialects._raw_text import RawText, given, one_string, text_in, values_of
 
-_DONE = Marker((b'"done":true', b'"done": true'), line_start=False, top_level=True)
 _VERDICTS = {
     "stop": Verdict.COMPLETE,
     "length": Verdict.TRUNCATED,
@@ -49,7 +49,7 @@ class OllamaGenerate(RawText):
 
     def end_marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect``."""
-        return _DONE if media_type in MEDIA_TYPES else None
+        return DONE if media_type in MEDIA_TYPES else None
 
     def read_reply(self, prompt: Prompt, answer: Answer) -> Reply:
         """See ``spi.Dialect``."""

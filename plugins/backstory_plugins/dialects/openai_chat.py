@@ -21,8 +21,9 @@ from backstory_plugins.dialects._chat import (
 )
 from backstory_plugins.dialects._completion import read_completion, read_stream
 from backstory_plugins.dialects._listed import put_in, read_list
-from backstory_plugins.dialects._openai import DONE, EVENT_STREAM, error_body, error_event
+from backstory_plugins.dialects._openai import DONE, error_body, error_event
 from backstory_plugins.dialects._overflow import overflow
+from backstory_plugins.dialects._sse import EVENT_STREAM
 
 
 class OpenAIChat:

@@ -12,7 +12,7 @@ from backstory.model import Answer, Marker, Prompt, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chunks import read_chunks
 from backstory_plugins.dialects._completion import counted
-from backstory_plugins.dialects._openai import DONE, EVENT_STREAM, error_body, error_event
+from backstory_plugins.dialects._openai import DONE, error_body, error_event
 from backstory_plugins.dialects._raw_text import (
     Fields,
     RawText,
@@ -21,6 +21,7 @@ from backstory_plugins.dialects._raw_text import (
     text_in,
     values_of,
 )
+from backstory_plugins.dialects._sse import EVENT_STREAM
 
 _VERDICTS = {
     "stop": Verdict.COMPLETE,

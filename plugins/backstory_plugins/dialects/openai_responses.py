@@ -22,7 +22,8 @@ from backstory_plugins.dialects._chat import (
 from backstory_plugins.dialects._fields import places_of
 from backstory_plugins.dialects._input import Edit, insert, insertion, read_input
 from backstory_plugins.dialects._items import items_of
-from backstory_plugins.dialects._openai import EVENT_STREAM, error_body, error_object
+from backstory_plugins.dialects._listed import leading_system
+from backstory_plugins.dialects._openai import error_body, error_object
 from backstory_plugins.dialects._overflow import overflow
 from backstory_plugins.dialects._responses import read_events, read_response
 from backstory_plugins.dialects._runs import (
@@ -32,6 +33,7 @@ from backstory_plugins.dialects._runs import (
     without_calls,
     without_reasoning,
 )
+from backstory_plugins.dialects._sse import EVENT_STREAM
 
 _STATE = ("previous_response_id", "conversation")
 _PARAMS = {"previous_response_not_found": "previous_response_id"}
@@ -86,7 +88,7 @@ class OpenAIResponses:
             messages = read_messages(items)
         except NotJson:
             return None
-        pinned = _leading_system(messages)
+        pinned = leading_system(messages)
         claimed, new = split(messages[pinned:])
         most = [limit.value for limit in fields.get("max_output_tokens", ())]
         model = _last(fields, "model")
@@ -224,11 +226,6 @@ def _spelled(role: str, text: str) -> bytes:
         ident = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         message |= {"id": f"msg_{ident[:32]}", "status": "completed"}
     return dump(message)
-
-
-def _leading_system(messages: Sequence[Message]) -> int:
-    others = (at for at, message in enumerate(messages) if message.role != "system")
-    return next(others, len(messages))
 
 
 _: type[Dialect] = OpenAIResponses

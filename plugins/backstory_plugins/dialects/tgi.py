@@ -10,9 +10,8 @@ from backstory.jsonbody import NotJson, decode, dump, read_object, walk_object
 from backstory.model import Answer, Marker, Prompt, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._raw_text import RawText, first_object, one_string, values_of
-from backstory_plugins.dialects._sse import objects
+from backstory_plugins.dialects._sse import EVENT_STREAM, objects
 
-_EVENT_STREAM = "text/event-stream"
 # Of the last event only: in the others it is null.
 _LAST = Marker((b'"generated_text":"', b'"generated_text": "'), line_start=False, top_level=True)
 _VERDICTS = {
@@ -48,12 +47,12 @@ class Tgi(RawText):
 
     def end_marker(self, media_type: str) -> Marker | None:
         """See ``spi.Dialect``."""
-        return _LAST if media_type == _EVENT_STREAM else None
+        return _LAST if media_type == EVENT_STREAM else None
 
     def read_reply(self, prompt: Prompt, answer: Answer) -> Reply:
         """See ``spi.Dialect``."""
         try:
-            streamed = answer.media_type == _EVENT_STREAM
+            streamed = answer.media_type == EVENT_STREAM
             said = _last_of(answer.body) if streamed else first_object(answer.body)
         except NotJson:
             return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
