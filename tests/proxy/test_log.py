@@ -104,3 +104,27 @@ def test_lines_go_to_standard_error_from_info_on() -> None:
     assert (last["message"], last["exception"]) == ("last words", "ValueError")
     assert "canary" not in ran.stderr
     assert ran.stdout == ""
+
+
+CHATTY = """
+import logging, sys
+from backstory.log import to_stderr
+with to_stderr():
+    for number in range(5000):
+        logging.info("%d %s", number, "x" * 1000)
+    print("all said", flush=True)
+"""
+
+
+def test_who_reads_slowly_stalls_nobody_and_misses_nothing() -> None:
+    """Five megabytes, and a pipe that holds 64 KiB: nothing is read before all has been said."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CHATTY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as chatty:
+        assert chatty.stdout is not None
+        assert chatty.stderr is not None
+        assert chatty.stdout.readline() == "all said\n"
+        lines = chatty.stderr.read().splitlines()
+    assert chatty.returncode == 0
+    said = [json.loads(line)["message"].partition(" ")[0] for line in lines]
+    assert said == [str(number) for number in range(5000)]

@@ -113,3 +113,58 @@ async def test_there_is_one_date_and_it_is_theirs_if_they_have_one(
     got = await (await start_proxy(auth="off")).raw(CLOSING)
     assert got.lower().count(b"\r\ndate:") == 1
     assert date in got
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer", "expected"),
+    [
+        (
+            b"HEAD /p HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
+            b"\r\nContent-Length: 9\r\n",
+        ),
+        (CLOSING, b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (
+            CLOSING,
+            b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\nContent-Length: 9\r\n\r\n',
+            b'\r\nETag: "x"\r\n',
+        ),
+    ],
+    ids=["HEAD", "204", "304"],
+)
+async def test_where_there_is_no_body_nothing_follows_the_head(
+    start_proxy: "StartProxy", upstream: "Upstream", request_: bytes, answer: bytes, expected: bytes
+) -> None:
+    upstream.answer = answer
+    got = await (await start_proxy(auth="off")).raw(request_)
+    assert got.startswith(answer.partition(b"\r\n")[0] + b"\r\n")
+    assert expected in got
+    assert got.endswith(b"\r\n\r\n")
+    assert got.count(b"\r\n\r\n") == 1
+    assert b"chunked" not in got
+    assert (b" 204 " in got) <= (b"Content-Length" not in got), "RFC 9110 section 8.6"
+
+
+async def test_our_cookie_stands_beside_theirs(
+    start_proxy: "StartProxy", upstream: "Upstream"
+) -> None:
+    upstream.answer = (
+        b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nset-cookie: b=2\r\nContent-Length: 2\r\n\r\nok"
+    )
+    got = await (await start_proxy(auth="off")).post("/conversation/falcon")
+    cookies = got.headers.getall("Set-Cookie")
+    assert cookies[:2] == ["a=1", "b=2"]
+    assert [cookie.partition("=")[0] for cookie in cookies[2:]] == ["backstory"]
+
+
+async def test_an_http_1_0_client_gets_no_chunks(
+    start_proxy: "StartProxy", upstream: "Upstream"
+) -> None:
+    upstream.answer = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n4\r\nfull\r\n0\r\n\r\n"
+    )
+    got = await (await start_proxy(auth="off")).raw(b"GET /p HTTP/1.0\r\n\r\n")
+    head, _, body = got.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.0 200 OK\r\n")
+    assert b"chunked" not in head
+    assert body == b"halffull"

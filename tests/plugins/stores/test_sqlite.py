@@ -166,6 +166,27 @@ async def test_what_another_store_on_the_file_did_is_never_unknown(file: Path) -
         assert two.known(ADA, "c1") is None
 
 
+async def test_a_stale_memory_of_where_the_rows_are_is_a_conflict_and_no_damage(
+    file: Path,
+) -> None:
+    """One knows the conversation's rows; another erases it and makes one anew in the same rows."""
+    async with opened(file) as one, opened(file) as two:
+        said, more, late = line(3)
+        first = await remember(one, [said])
+        assert await two.erase(ADA, "c1")
+        other = turn("Somebody else's.")
+        anew = conversation()._replace(key=b"n" * 32)
+        theirs = await remember(two, [other], owner=Owner("team", "bob"), to=anew)
+        with pytest.raises(VersionConflict):
+            await remember(one, [more], to=first)
+        assert await two.load(Owner("team", "bob"), "c1") == theirs
+        assert await two.path(Owner("team", "bob"), "c1", other.id) == (other,)
+        again = await remember(one, [said], to=conversation()._replace(key=b"m" * 32))
+        with pytest.raises(ValueError, match="parent"):
+            await remember(one, [late], to=again)
+        assert await one.load(ADA, "c1") == again
+
+
 async def test_stamps_that_cannot_be_kept_are_said_with_the_remedy(file: Path) -> None:
     await asyncio.to_thread(Path(f"{file}-stamps").mkdir)
     store = SqliteStore(str(file))

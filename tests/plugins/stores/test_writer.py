@@ -87,6 +87,71 @@ async def test_what_waits_is_committed_together(
     assert notes(file) == [str(number) for number in range(2 * MOST_AT_ONCE)]
 
 
+async def test_what_is_submitted_in_one_turn_of_the_loop_is_one_transaction(
+    db: sqlite3.Connection, writer: Writer, file: str
+) -> None:
+    """However long the turn is, and even if nobody keeps the writer busy meanwhile."""
+    statements: list[str] = []
+    db.set_trace_callback(statements.append)
+    begun = threading.Event()
+
+    def begin(db: sqlite3.Connection) -> None:
+        begun.set()
+        note("0")(db)
+
+    first = writer.submit(begin)
+    assert not begun.wait(0.1), "it is not even begun before the turn is over"
+    rest = [writer.submit(note(str(number))) for number in range(1, MOST_AT_ONCE)]
+    await asyncio.gather(first, *rest)
+    assert statements.count("COMMIT") == 1
+    assert "SAVEPOINT attempt" not in statements, "which would cost every turn"
+    assert notes(file) == [str(number) for number in range(MOST_AT_ONCE)]
+
+
+async def test_if_one_fails_everything_is_done_again_each_for_itself(
+    db: sqlite3.Connection, writer: Writer, file: str
+) -> None:
+    """Once more and no oftener; of the first time nothing stays."""
+    done: list[str] = []
+
+    def counted(said: str, *, fails: bool = False) -> Work[str]:
+        def work(db: sqlite3.Connection) -> str:
+            done.append(said)
+            note(said)(db)
+            if fails:
+                raise KeyError(said)
+            return said
+
+        return work
+
+    gate, held = await hold(writer)
+    works = [counted("1"), counted("2", fails=True), counted("3")]
+    futures = [writer.submit(work) for work in works]
+    gate.let_go()
+    await held
+    outcomes = await asyncio.gather(*futures, return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["1", "'2'", "3"]
+    assert done == ["1", "2", "1", "2", "3"]
+    assert notes(file) == ["1", "3"]
+
+
+async def test_a_first_try_that_was_wrong_may_be_right_the_second_time(
+    writer: Writer, file: str
+) -> None:
+    """As where a hint was stale: its error is nobody's, and its changes are undone."""
+    tries: list[str] = []
+
+    def work(db: sqlite3.Connection) -> str:
+        tries.append("try")
+        note(f"try {len(tries)}")(db)
+        if len(tries) == 1:
+            raise LookupError("the hint was stale")
+        return "right"
+
+    assert await writer.submit(work) == "right"
+    assert notes(file) == ["try 2"]
+
+
 async def test_nobody_is_answered_before_the_commit(writer: Writer, file: str) -> None:
     gate, held = await hold(writer)
     late = Gate()
