@@ -231,9 +231,8 @@ class Memory:
             try:
                 await self.within(self.store.commit(recalled.owner, after, turns))
             except StoreUnavailable:
-                self._recent.drop(
-                    (recalled.owner, after.id)
-                )  # the next request asks the store first
+                # What is durable is not known: the next request asks the store.
+                self._recent.drop((recalled.owner, after.id))
                 raise
             except VersionConflict:
                 self._recent.drop((recalled.owner, after.id))

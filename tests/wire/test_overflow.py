@@ -1,13 +1,17 @@
 """A history that is too long for the upstream: asked once more with half of it, and never again."""
 
+import asyncio
 import json
 
 import pytest
 from tests.wire.answers import respond
+from tests.wire.clients import RawClient
 from tests.wire.conftest import StartProxy
 from tests.wire.talking import APIS, CHAT, NAMED, Api, one
 from tests.wire.upstreams import Answer, RecordingUpstream, Request
 from tests.wire.users import User, forwarded
+
+from backstory.upstream import UpstreamAnswer
 
 
 class Narrow:
@@ -140,3 +144,30 @@ async def test_a_refusal_that_is_cut_is_cut_for_the_client(
     assert answer.content
     assert whole[:-20].endswith(answer.content)
     assert len(recording_upstream.requests) == 1
+
+
+async def test_who_leaves_while_a_refusal_arrives_closes_the_upstream(
+    start_proxy: StartProxy,
+    recording_upstream: RecordingUpstream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it says is not known yet, so nothing of it was sent on."""
+    looked, peek = asyncio.Event(), UpstreamAnswer.peek
+
+    async def peeking(answer: UpstreamAnswer, most_bytes: int) -> bytes:
+        looked.set()
+        return await peek(answer, most_bytes)
+
+    monkeypatch.setattr(UpstreamAnswer, "peek", peeking)
+    user = User((await start_proxy(recording_upstream.url)).url)
+    await four_turns(CHAT, user, recording_upstream)
+    whole = respond([b'{"error":{}}'], "application/json", "length", status="400 Bad Request")
+    recording_upstream.script = Answer([whole[:-2]], "hold")
+    async with RawClient(user.url) as client:
+        await client.send(user.question("q5", NAMED, api=CHAT))
+        await looked.wait()
+        client.reset()
+        await recording_upstream.closed(recording_upstream.requests[-1].connection)
+    recording_upstream.script = Narrow(100)
+    assert (await user.ask("q6", NAMED, api=CHAT)).complete
+    assert await user.turns("c") == [[f"q{n}", f"to q{n}"] for n in (1, 2, 3, 4, 6)]

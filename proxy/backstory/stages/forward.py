@@ -77,10 +77,10 @@ class Forward:
         """Relay the request and its answer."""
         exchange = of(request)
         answer = await self._send(request, exchange)
-        if answer.status >= 400 and exchange.again and await self._refused(exchange, answer):
-            answer.close()
-            answer = await self._send(request, exchange)
         try:
+            if answer.status >= 400 and exchange.again and await self._refused(exchange, answer):
+                answer.close()
+                answer = await self._send(request, exchange)
             if answer.status == 101:
                 return await tunnel(request, answer, self._tasks)
             response = Relayed(answer)
@@ -123,8 +123,8 @@ class Forward:
         assert exchange.again is not None
         try:
             body = await answer.peek(_MOST_REFUSAL_BYTES)
-        except (UpstreamCut, UpstreamFailure):
-            return False  # the client shall see it as it came
+        except UpstreamFailure:
+            return False  # the client shall see what came of it
         media_type = headers.media_type(answer.field("Content-Type"))
         return exchange.again(Answer(answer.status, media_type, body, answer.proved))
 
