@@ -127,7 +127,7 @@ def align(claimed: Sequence[Message], new: Sequence[Message], stored: Stored) ->
         return Plan(Decision.PASS_THROUGH, stores=False)
     if not claimed:
         return _without_claim(new, stored)
-    plan = _with_claim([m.fingerprint for m in claimed], claimed, new, stored)
+    plan = _with_claim(claimed, new, stored)
     if any(m.answers for m in new):
         return plan._replace(learns=None)  # a tool loop's own messages are sent again by everybody
     return plan
@@ -157,18 +157,17 @@ def _without_claim(new: Sequence[Message], stored: Stored) -> Plan:
     return Plan(Decision.APPEND, stored.path, parent=stored.head, pins=True, learns="delta")
 
 
-def _with_claim(
-    claim: list[bytes], claimed: Sequence[Message], new: Sequence[Message], stored: Stored
-) -> Plan:
-    said = [m.fingerprint for turn in stored.path for m in turn.messages]
+def _with_claim(claimed: Sequence[Message], new: Sequence[Message], stored: Stored) -> Plan:
     anchor = stored.match
     known = anchor.size if anchor else 0  # as far as whole turns go
+    if anchor and known == len(claimed) and stored.head and anchor.chain == stored.head.chain:
+        return Plan(Decision.EXTEND, parent=stored.head, learns="transcript")
+    claim = [m.fingerprint for m in claimed]
+    said = [m.fingerprint for turn in stored.path for m in turn.messages]
     # A first message in common is a common beginning, even if its first reply differs.
     shared = known or int(claim[0] in stored.first_fingerprints)
 
     if anchor and known == len(claim):
-        if stored.head and anchor.chain == stored.head.chain:
-            return Plan(Decision.EXTEND, parent=stored.head, learns="transcript")
         if _ends_with(said, claim) and _slides(claim, new, said, stored):
             return _window(Decision.WINDOW, len(claim), stored)
         return Plan(Decision.FORK, parent=anchor)

@@ -45,7 +45,12 @@ def decode(body: bytes) -> str:
 
 
 def walk_object(
-    text: str, start: int = 0, *, whole: bool = True, arrays: Container[str] = ()
+    text: str,
+    start: int = 0,
+    *,
+    whole: bool = True,
+    arrays: Container[str] = (),
+    resumes: int = 0,
 ) -> dict[str, list[Value]]:
     """Every key of the object at ``start`` with all the values it is given, in order.
 
@@ -54,6 +59,8 @@ def walk_object(
         start: where the object begins, or blanks before it.
         whole: nothing but white space may stand around it.
         arrays: keys of which an array is walked in the same go: its value is a ``list`` of ``Value``.
+        resumes: where the first elements of such an array were left out of the text, right behind
+            its bracket; what stands there is what follows them. 0: nowhere.
 
     Raises:
         NotJson: no object there, trailing data, or nested too deep.
@@ -81,7 +88,7 @@ def walk_object(
                 begin = _after_blanks(text, begin)
             value: object
             if key in arrays and text[begin] == "[":
-                value, at = _walk_array(text, begin)
+                value, at = _walk_array(text, begin, resumes=begin + 1 == resumes)
             else:
                 value, at = _decode(text, begin)
             found = _value(Value, (value, begin, at))
@@ -111,10 +118,12 @@ def walk_array(text: str, start: int) -> list[Value]:
         raise NotJson(str(exc)) from exc
 
 
-def _walk_array(text: str, start: int) -> tuple[list[Value], int]:
+def _walk_array(text: str, start: int, *, resumes: bool = False) -> tuple[list[Value], int]:
     elements: list[Value] = []
     at = start + 1
-    if text[at] in _BLANKS:
+    if resumes:
+        at = _after_comma(text, at, "]")
+    elif text[at] in _BLANKS:
         at = _after_blanks(text, at)
     while text[at] != "]":
         value, end = _decode(text, at)

@@ -194,6 +194,34 @@ class Answer(NamedTuple):
     """The body that was sent upstream for it."""
 
 
+class Beginning(NamedTuple):
+    """How a body begins that lists messages: up to the end of one of them. True of equal bytes.
+
+    What is in a dialect's list depends on its bytes alone, so it need not be read twice.
+    """
+
+    opens: int
+    """Where the list begins: the offset in the body's bytes right behind its bracket."""
+    starts: tuple[int, ...]
+    """Where each message begins."""
+    ends: tuple[int, ...]
+    """Where each ends: right behind a closing brace, so that nothing can go on with it."""
+    messages: tuple[Message, ...]
+    """As they were read, one by one; at least one."""
+
+    @property
+    def end(self) -> int:
+        """Where it ends."""
+        return self.ends[-1]
+
+    def first(self, count: int) -> "Beginning | None":
+        """The beginning up to the end of that many messages; ``None``: of none."""
+        if count >= len(self.ends):
+            return self
+        opens, starts, ends, messages = self
+        return Beginning(opens, starts[:count], ends[:count], messages[:count]) if count else None
+
+
 class Prompt(NamedTuple):
     """A request, read: what of it is pinned, what it claims to be history, what is new."""
 
@@ -223,6 +251,8 @@ class Prompt(NamedTuple):
     """The conversation that the body itself names (``conversation`` in Responses)."""
     stores: bool = True
     """Whether the client lets the turn be kept (``store`` in Responses)."""
+    begins: Beginning | None = None
+    """What ``Dialect.read_prompt`` wants to know of the next body that begins as this one does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,9 @@ from backstory.model import (
 from backstory.receipt import Outcome, Receipt
 from backstory.settings import MemorySettings
 from backstory.spi import Dialect, Policy, Store
+from backstory.transcripts import Keyed, Transcripts
 from backstory.trim import REQUEST_TOKENS, Budgets, cut_of
-from backstory.turns import Grower, claim_chains, new_turn_id
+from backstory.turns import Grower, new_turn_id
 from backstory.warm import Warm
 
 T = TypeVar("T")
@@ -91,6 +92,8 @@ class Memory:
         self._policy = policy
         self._budgets = Budgets(settings)
         self._recent: Warm[tuple[Owner, str], _Recent] = Warm(RECENT_BYTES)
+        self.transcripts = Transcripts()
+        """What was read of clients that send everything again."""
         self._clock = clock
 
     async def within(self, work: Awaitable[T]) -> T:
@@ -135,9 +138,12 @@ class Memory:
         if found is None and not fresh:
             found = await self.within(self.store.load(owner, name))
         conversation = found or Conversation(id=name, key=random_bytes(32))
-        claimed, new = keyed(prompt.claimed, conversation.key), keyed(prompt.new, conversation.key)
+        said = self.transcripts.keyed(
+            owner, conversation, dialect, prompt, keep=prompt.stores and not fresh
+        )
+        claimed, new, _ = said
         if after is None:
-            plan = align(claimed, new, await self._stored(owner, conversation, claimed, preset))
+            plan = align(claimed, new, await self._stored(owner, conversation, said, preset))
         else:
             plan = append_at(await self._path_to(owner, conversation, after))
             new = claimed + new
@@ -248,11 +254,13 @@ class Memory:
     async def erase(self, owner: Owner, name: str) -> bool:
         """See ``spi.Store``."""
         self._recent.drop((owner, name))
+        self.transcripts.drop(owner, name)
         return await self.within(self.store.erase(owner, name))
 
     def close(self) -> None:
         """Forget what is at hand."""
         self._recent.clear()
+        self.transcripts.clear()
 
     def _keep(self, recalled: Recalled, after: Conversation, turns: list[Turn]) -> None:
         """Have the path at hand for the next turn."""
@@ -276,7 +284,7 @@ class Memory:
         self._recent.put(key, _Recent(turns[-1].id, path, told, weight), weight)
 
     async def _stored(
-        self, owner: Owner, conversation: Conversation, claimed: Sequence[Message], preset: Mode
+        self, owner: Owner, conversation: Conversation, said: Keyed, preset: Mode
     ) -> Stored:
         """Read what the alignment needs, and no more: most requests need little."""
         head, name = conversation.head, conversation.id
@@ -289,11 +297,11 @@ class Memory:
         if conversation.version == 0:
             return stored
         match: Head | None = None
+        claimed = said.claimed
         if claimed:
-            chains = claim_chains(claimed, conversation.key)
-            if head and chains[-1] == head.chain:
+            if head and said.chains[-1] == head.chain:
                 return stored._replace(match=head)  # the whole path: nothing more to know
-            deepest = await self.within(self.store.match(owner, name, chains))
+            deepest = await self.within(self.store.match(owner, name, said.turn_ends()))
             match = head_of(deepest) if deepest else None
         path: tuple[Turn, ...] = ()
         if head:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from backstory.model import (
     Answer,
+    Beginning,
     Budget,
     Conversation,
     Marker,
@@ -28,11 +29,16 @@ class Dialect(Protocol):
     names_replies: bool
     """Clients may go on from a reply by the id that the upstream gave it (``Prompt.follows``)."""
 
-    def read_prompt(self, body: bytes) -> Prompt | None:
+    def read_prompt(self, body: bytes, begun: Beginning | None = None) -> Prompt | None:
         """Read a request body of any bytes; ``None`` if it is not what this dialect expects.
 
         Never raises: what is not understood is passed through, and the upstream's own error is
         the right answer.
+
+        Args:
+            body: content coding undone.
+            begun: of the ``Prompt.begins`` that this dialect gave for an earlier body, what holds of
+                this one: the bytes up to its end are the same. The result is the same without it.
         """
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:

@@ -1,7 +1,7 @@
 """New turns, ready to be committed under the turn they follow."""
 
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from backstory.entropy import random_bytes
 from backstory.fingerprint import ROOT, chain
@@ -70,15 +70,22 @@ class Grower:
             self.grow(asked, reply, imported=True)
 
 
-def claim_chains(claimed: Sequence[Message], key: bytes) -> list[bytes]:
-    """The chain after every assistant message of a claimed history: where stored turns may end."""
+def chains_after(
+    messages: Iterable[Message], key: bytes, before: Sequence[bytes] = ()
+) -> list[bytes]:
+    """The chain after each of ``messages``; ``before``: those of all that precede them."""
     chains: list[bytes] = []
-    at = ROOT
-    for message in claimed:
+    at = before[-1] if before else ROOT
+    for message in messages:
         at = chain(at, (message,), key)
-        if message.role == "assistant":
-            chains.append(at)
+        chains.append(at)
     return chains
+
+
+def claim_chains(claimed: Sequence[Message], chains: Sequence[bytes]) -> list[bytes]:
+    """Those of ``chains``, the ones after each message, where stored turns may end: behind a reply."""
+    pairs = zip(claimed, chains, strict=True)
+    return [chain for message, chain in pairs if message.role == "assistant"]
 
 
 def _by_reply(messages: Sequence[Message]) -> Iterator[tuple[Sequence[Message], Sequence[Message]]]:

@@ -1,7 +1,8 @@
 """``./scripts/bench/recall``: what a turn costs inside the proxy, without sockets.
 
 CPU of reading a prompt, finding its place, and putting history into it: for a client that sends its
-new turn, with 20 and 200 messages stored and at hand, and for one that sends all of 200 messages.
+new turn, with 20 and 200 messages stored and at hand, and for one that sends all of 200 messages, turn
+after turn, and what it has sent before is at hand.
 Then a long conversation in SQLite, turn by turn, with nothing at hand as after a pause: the cost must
 not grow once the window is full, and what goes upstream must begin with what went before.
 """
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 
 from scripts.bench.lines import Line, draw
 
-from backstory.model import Answer, Conversation, Owner, Prompt, Turn
+from backstory.model import Answer, Conversation, Owner, Turn
 from backstory.recall import Memory, Recalled
 from backstory.settings import MemorySettings
 from backstory_plugins.dialects.openai_chat import OpenAIChat
@@ -74,38 +75,59 @@ def body_of(messages: Sequence[Message]) -> bytes:
     return json.dumps({"model": "m", "messages": messages, "stream": True}).encode()
 
 
+def reply(number: int) -> Message:
+    """About as long as the question."""
+    return {"role": "assistant", "content": f"answer {number} " + "words " * 50}
+
+
 async def recall(memory: Memory, body: bytes) -> Recalled:
     """Read the prompt and find its place."""
-    return await memory.recall(ADA, "c", CHAT, _read(body))
+    begun = memory.transcripts.beginning(ADA, "c", CHAT, body)
+    prompt = CHAT.read_prompt(body, begun)
+    assert prompt is not None
+    return await memory.recall(ADA, "c", CHAT, prompt)
 
 
-async def say(memory: Memory, messages: Sequence[Message], number: int) -> Recalled:
-    """A turn; its answer is about as long as the question."""
-    recalled = await recall(memory, body_of(messages))
-    said = {"role": "assistant", "content": f"answer {number} " + "words " * 50}
-    choices = [{"index": 0, "message": said, "finish_reason": "stop"}]
+async def say(memory: Memory, body: bytes, number: int) -> int:
+    """A turn; the ns of CPU until its request could go upstream."""
+    began = time.process_time_ns()
+    recalled = await recall(memory, body)
+    recalled.body()
+    cpu_ns = time.process_time_ns() - began
+    choices = [{"index": 0, "message": reply(number), "finish_reason": "stop"}]
     answer = Answer(200, "application/json", json.dumps({"choices": choices}).encode(), True)
     await memory.commit(recalled, CHAT.read_reply(recalled.prompt, answer))
-    return recalled
+    return cpu_ns
 
 
-async def warm_cost(turns: int, *, transcript: bool, rounds: int) -> float:
-    """µs of CPU of one more turn after ``turns``; the median of ``rounds``."""
-    memory = Memory(MemoryStore(), MemorySettings(), Tokens())
-    await memory.store.open()
-    history: list[Message] = []
+async def delta_cost(turns: int, rounds: int) -> float:
+    """µs of CPU of one more turn after ``turns``, of a client that sends no more; the median of ``rounds``."""
+    memory = await _begun()
     for number in range(turns):
-        asked = question(number)
-        await say(memory, [*history, asked], number)
-        if transcript:
-            answer = {"role": "assistant", "content": f"answer {number} " + "words " * 50}
-            history += [asked, answer]
-    body = body_of([*history, question(turns)])
+        await say(memory, body_of([question(number)]), number)
+    body = body_of([question(turns)])
 
     async def once() -> None:
         (await recall(memory, body)).body()
 
     return await _cpu_us(once, rounds)
+
+
+async def transcript_cost(turns: int, rounds: int) -> float:
+    """µs of CPU of a turn after ``turns``, of a client that sends all of them; the median of ``rounds``.
+
+    Each is the mean of some turns right before and behind that one, each longer by a turn.
+    """
+    around = turns // 10
+    means = []
+    for _ in range(rounds):
+        memory, history, costs = await _begun(), [], []
+        for number in range(turns + around):
+            history.append(question(number))
+            costs.append(await say(memory, body_of(history), number))
+            history.append(reply(number))
+        means.append(sum(costs[-2 * around :]) / (2 * around) / 1000)
+    return median(means)
 
 
 async def long_conversation(turns: int) -> list[Cost]:
@@ -130,7 +152,7 @@ async def long_conversation(turns: int) -> list[Cost]:
             cpu_us = (time.process_time_ns() - began) / 1000
             read, reused = store.read_bytes, _reused(before, forwarded)
             costs.append(Cost(cpu_us, read, len(forwarded), reused))
-            await say(memory, [question(number)], number)
+            await say(memory, body, number)
             before = forwarded
         await store.close()
     return costs
@@ -172,10 +194,10 @@ def plot(costs: Sequence[Cost]) -> str:
     )
 
 
-def _read(body: bytes) -> Prompt:
-    prompt = CHAT.read_prompt(body)
-    assert prompt is not None
-    return prompt
+async def _begun() -> Memory:
+    memory = Memory(MemoryStore(), MemorySettings(), Tokens())
+    await memory.store.open()
+    return memory
 
 
 def _reused(before: bytes, now: bytes) -> float:
@@ -199,9 +221,9 @@ async def _cpu_us(work: Callable[[], Coroutine[Any, Any, None]], rounds: int) ->
 
 async def _measure(turns: int, rounds: int) -> tuple[dict[str, float], list[Cost]]:
     warm = {
-        "delta, 20 stored": await warm_cost(10, transcript=False, rounds=rounds),
-        "delta, 200 stored": await warm_cost(100, transcript=False, rounds=rounds),
-        "transcript of 200": await warm_cost(100, transcript=True, rounds=rounds),
+        "delta, 20 stored": await delta_cost(10, rounds),
+        "delta, 200 stored": await delta_cost(100, rounds),
+        "transcript of 200": await transcript_cost(100, rounds),
     }
     return warm, await long_conversation(turns)
 

@@ -29,7 +29,10 @@ class Chat:
         self.owner = owner
 
     async def ask(self, letters: str, preset: Mode = "auto") -> Recalled:
-        prompt = prompt_of(letters)
+        body = body_of(letters)
+        begun = self.memory.transcripts.beginning(self.owner, "c", CHAT, body)
+        prompt = CHAT.read_prompt(body, begun)
+        assert prompt is not None
         return await self.memory.recall(self.owner, "c", CHAT, prompt, preset)
 
     async def commit(self, recalled: Recalled, reply: str) -> str | None:
@@ -68,9 +71,13 @@ def spelled(letters: str) -> Spelled:
     return {"role": {"s": "system", "u": "user", "a": "assistant"}[kind], "content": letters}
 
 
-def prompt_of(letters: str) -> Prompt:
+def body_of(letters: str) -> bytes:
     messages = [spelled(each) for each in letters.split()]
-    prompt = CHAT.read_prompt(json.dumps({"model": "m", "messages": messages}).encode())
+    return json.dumps({"model": "m", "messages": messages}).encode()
+
+
+def prompt_of(letters: str) -> Prompt:
+    prompt = CHAT.read_prompt(body_of(letters))
     assert prompt is not None
     return prompt
 

@@ -20,7 +20,7 @@ from backstory.align import (
     head_of,
 )
 from backstory.model import Head, Message, Mode, Role
-from backstory.turns import Grower, claim_chains
+from backstory.turns import Grower, chains_after, claim_chains
 
 KEY = b"k" * 32
 
@@ -225,7 +225,8 @@ def grown(branch: str) -> Grower:
 def stored_of(case: Case) -> Stored:
     growers = [grown(branch) for branch in case.branches]
     turns = [turn for grower in growers for turn in grower.turns]
-    chains = claim_chains(spelled(case.claimed), KEY)
+    claimed = spelled(case.claimed)
+    chains = claim_chains(claimed, chains_after(claimed, KEY))
     matches = sorted((t for t in turns if t.chain in chains), key=lambda turn: turn.depth)
     head: Head | None = growers[-1].head if growers else None
     return Stored(

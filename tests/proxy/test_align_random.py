@@ -147,7 +147,9 @@ def shown(spelled: list[dict[str, str]]) -> list[Said]:
 
 
 async def ask(memory: Memory, client: Client) -> Recalled:
-    prompt = CHAT.read_prompt(body_of(client.request()))
+    body = body_of(client.request())
+    begun = memory.transcripts.beginning(OWNER, client.conversation, CHAT, body)
+    prompt = CHAT.read_prompt(body, begun)
     assert prompt is not None
     preset: Mode = client.kind.keeps if client.kind.preset else "auto"
     return await memory.recall(OWNER, client.conversation, CHAT, prompt, preset)

@@ -170,6 +170,40 @@ def test_what_is_no_array_is_refused(text: str) -> None:
         walk_array(text, 0)
 
 
+def listed(value: Value) -> list[Value]:
+    assert isinstance(value.value, list)
+    return value.value
+
+
+@given(spelled(keys=False), BLANKS, BLANKS, st.data())
+def test_the_first_elements_can_be_left_out(
+    array: Spelled, before: str, after: str, data: st.DataObject
+) -> None:
+    head, tail = f'{{"a":[{{}}],{before}"m":{before}[', f'{after},"b":[1, 2]}}'
+    whole = head + array.text[1:] + tail
+    found = walk_object(whole, arrays=("m",))
+    elements = listed(found["m"][0])
+    assert [element.value for element in elements] == [value for _, value, _ in array.inside]
+    if not elements:
+        return
+    known = data.draw(st.integers(1, len(elements)))
+    gone = elements[known - 1].end - len(head)
+    rest = walk_object(head + whole[len(head) + gone :], arrays=("a", "m"), resumes=len(head))
+    assert listed(rest["m"][0]) == [(v, s - gone, e - gone) for v, s, e in elements[known:]]
+    for key in "amb":
+        assert [(e - s) for _, s, e in rest[key]] == [
+            e - s - (gone if key == "m" else 0) for _, s, e in found[key]
+        ]
+    assert [e.value for e in listed(rest["a"][0])] == [{}]
+
+
+@pytest.mark.parametrize("rest", ["", "{}]}", '"a"]}', "]", "],}", ",]}", ",,1]}", "}", ",1}"])
+def test_what_follows_them_must_be_the_rest_of_an_array(rest: str) -> None:
+    head = '{"m":['
+    with pytest.raises(NotJson):
+        walk_object(head + rest, arrays=("m",), resumes=len(head))
+
+
 def test_an_array_must_begin_where_it_is_said_to() -> None:
     with pytest.raises(NotJson):
         walk_array("[]", 2)

@@ -95,6 +95,9 @@ async def test_whatever_is_at_hand_is_told_as_if_it_were_read(store: Store, seed
         assert forwarded(at_hand) == forwarded(read), asked
         assert at_hand.body() == read.body()
         assert (at_hand.receipt, at_hand.tokens) == (read.receipt, read.tokens)
+        if at_hand.conversation.key == read.conversation.key:  # it is stored
+            assert (at_hand.prompt, at_hand.plan) == (read.prompt, read.plan)
+            assert at_hand.new == read.new
         remedy = chance.choice((None, None, None, *Remedy))
         if remedy and at_hand.history:
             again, also = (

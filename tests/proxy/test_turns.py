@@ -7,7 +7,7 @@ import pytest
 from backstory.fingerprint import ROOT, chain
 from backstory.model import Head, Message, Role
 from backstory.testing.samples import KEY, message
-from backstory.turns import Grower, claim_chains, new_conversation_id, new_turn_id
+from backstory.turns import Grower, chains_after, claim_chains, new_conversation_id, new_turn_id
 
 ROLES: dict[str, Role] = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
 
@@ -85,11 +85,19 @@ def test_a_claimed_history_is_a_turn_for_each_assistant_message(
 def test_a_claim_may_end_wherever_a_turn_of_it_does(claimed: str) -> None:
     grown = grower()
     grown.adopt(said(claimed))
-    assert claim_chains(said(claimed), KEY) == [turn.chain for turn in grown.turns]
+    chains = chains_after(said(claimed), KEY)
+    assert claim_chains(said(claimed), chains) == [turn.chain for turn in grown.turns]
+
+
+def test_chains_go_on_from_those_before() -> None:
+    all_of_them = chains_after(said("uaua"), KEY)
+    assert len(set(all_of_them)) == 4
+    for at in range(5):
+        assert chains_after(said("uaua")[at:], KEY, all_of_them[:at]) == all_of_them[at:]
 
 
 def test_no_claim_ends_nowhere() -> None:
-    assert claim_chains((), KEY) == []
+    assert claim_chains((), chains_after((), KEY)) == []
 
 
 def test_names_cannot_be_guessed() -> None:

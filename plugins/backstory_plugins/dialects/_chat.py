@@ -115,10 +115,10 @@ def split(messages: Sequence[Message]) -> tuple[tuple[Message, ...], tuple[Messa
 def asks_one_token(values: Sequence[object]) -> bool:
     """Whether a limit among ``values`` leaves no room for a reply: a cache warm-up, a probe."""
     # Not for negative numbers: LM Studio and llama.cpp read -1 as "no limit".
-    return any(
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
-        for value in values
-    )
+    for value in values:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+            return True
+    return False
 
 
 def longest_reply(values: Sequence[object]) -> int | None:
@@ -129,7 +129,7 @@ def longest_reply(values: Sequence[object]) -> int | None:
 
 def schema_tokens(values: Sequence[Value]) -> int:
     """Estimate of what tool schemas fill: tokens of the JSON at ``values``."""
-    return sum(estimate_tokens(value.end - value.start) for value in values)
+    return sum([estimate_tokens(value.end - value.start) for value in values])
 
 
 def text_of(value: Mapping[str, object]) -> str:

@@ -1,10 +1,10 @@
 """The field ``input`` of a Responses request: a string or a list of items, and where history goes."""
 
-from collections.abc import Sequence
-
-from backstory.jsonbody import Value, walk_array
-from backstory.model import Message, Prompt
-from backstory_plugins.dialects._items import Item, item_at, items_of
+from backstory.jsonbody import Value
+from backstory.model import Beginning, Message, Prompt
+from backstory_plugins.dialects._items import Item, item
+from backstory_plugins.dialects._listed import Listed, listed, read_elements
+from backstory_plugins.dialects._runs import message_of, runs
 
 Edit = tuple[int, int, bytes]
 """From where to where the bytes of a body are replaced, and by what."""
@@ -12,33 +12,43 @@ Edit = tuple[int, int, bytes]
 _ASKED = b'{"type":"message","role":"user","content":'
 
 
-def read_input(text: str, asked: Value) -> tuple[list[Item], list[Value]]:
-    """The items of an input and their places; for a string the one that it stands for, and none.
+def read_input(text: str, asked: Value, begun: Beginning | None) -> Listed:
+    """The messages that an input is.
+
+    ``insert_at``: an offset in the bytes, and how many messages follow behind the leading system
+    messages. For a string: from where to where it is spelled, the end made negative.
+
+    Args:
+        text: the body, without what is known of the list.
+        asked: the place of the input; perhaps its elements are walked already.
+        begun: what is known of the list.
 
     Raises:
         NotJson: it is neither a string nor a list of objects.
     """
     if isinstance(asked.value, str):
-        raw = _ASKED + text[asked.start : asked.end].encode() + b"}"
-        value = {"type": "message", "role": "user", "content": asked.value}
-        return [Item(value, raw)], []
-    places = walk_array(text, asked.start)
-    return [item_at(text, place) for place in places], places
+        return _read_string(text, asked)
+    array = read_elements(text, asked, item, begun)
+    assert array is not None  # what is no item has raised
+    messages: list[Message] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    at = 0
+    for role, group in runs(array.elements):
+        messages.append(message_of(role, group))
+        starts.append(array.starts[at])
+        at += len(group)
+        ends.append(array.ends[at - 1])
+    return listed(messages, array._replace(starts=starts, ends=ends), begun)
 
 
-def insertion(
-    text: str, asked: Value, places: Sequence[Value], pinned: Sequence[Message]
-) -> tuple[int, int]:
-    """``Prompt.insert_at``: an offset in the bytes, and how many items follow behind ``pinned``.
-
-    For a string: from where to where it is spelled, the end made negative.
-    """
-    if isinstance(asked.value, str):
-        return len(text[: asked.start].encode()), -len(text[: asked.end].encode())
-    skipped = sum(len(items_of(message)) for message in pinned)
-    follow = len(places) - skipped
-    at = places[skipped].start if follow else asked.end - 1
-    return len(text[:at].encode()), follow
+def _read_string(text: str, asked: Value) -> Listed:
+    """The one message of the user that a string stands for."""
+    spelled = text[asked.start : asked.end].encode()
+    value = {"type": "message", "role": "user", "content": asked.value}
+    message = message_of("user", [Item(value, _ASKED + spelled + b"}")])
+    start = len(text[: asked.start].encode())
+    return Listed((message,), 0, (start, -start - len(spelled)), None)
 
 
 def insert(prompt: Prompt, told: bytes) -> list[Edit]:

@@ -55,15 +55,24 @@ def read_items(text: str, start: int) -> list[Item]:
     return [item_at(text, place) for place in walk_array(text, start)]
 
 
+def item(value: object, raw: bytes) -> Item:
+    """The item ``value``, spelled ``raw``.
+
+    Raises:
+        NotJson: it is no object.
+    """
+    if not isinstance(value, dict):
+        raise NotJson("an item is no object")
+    return Item(value, raw)
+
+
 def item_at(text: str, place: Value) -> Item:
     """The item at ``place``.
 
     Raises:
         NotJson: it is no object.
     """
-    if not isinstance(place.value, dict):
-        raise NotJson("an item is no object")
-    return Item(place.value, text[place.start : place.end].encode())
+    return item(place.value, text[place.start : place.end].encode())
 
 
 def items_of(message: Message) -> list[Item]:

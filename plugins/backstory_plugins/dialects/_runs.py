@@ -31,11 +31,11 @@ NOT_TOLD = b"not told"
 """The note of a message that no request may hold: reasoning, and nothing that it led to."""
 
 
-def read_messages(items: Iterable[Item]) -> list[Message]:
-    """The messages that ``items`` are.
+def runs(items: Iterable[Item]) -> list[tuple[Role, list[Item]]]:
+    """The items of each message that ``items`` are, and whose it is. Only the last may go on.
 
     Raises:
-        NotJson: one is not an item, or nested too deep.
+        NotJson: one is not an item.
     """
     groups: list[tuple[Role, list[Item]]] = []
     before: list[Item] = []  # of unknown types, in front of every message
@@ -50,7 +50,7 @@ def read_messages(items: Iterable[Item]) -> list[Message]:
             before = []
     if before:
         groups.append(("user", before))
-    return [message_of(role, group) for role, group in groups]
+    return groups
 
 
 def _goes_on(group: tuple[Role, list[Item]], role: Role, item: Item) -> bool:

@@ -6,9 +6,9 @@ A prompt is the list ``messages``, history goes to its head; instructions stand 
 
 from collections.abc import Mapping, Sequence
 
-from backstory.jsonbody import NotJson, Value, decode, dump, walk_array, walk_object
+from backstory.jsonbody import NotJson, Value, dump
 from backstory.jsonbody import read_object as read_json
-from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply, Verdict
+from backstory.model import Answer, Beginning, Marker, Message, Prompt, Remedy, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects import _adjacency, _chat, _thinking
 from backstory_plugins.dialects._anthropic_reply import read_object, read_stream
@@ -21,7 +21,7 @@ from backstory_plugins.dialects._blocks import (
 )
 from backstory_plugins.dialects._cache_marks import unmarked, unmarked_value
 from backstory_plugins.dialects._event_blocks import STOPS
-from backstory_plugins.dialects._listed import put_in
+from backstory_plugins.dialects._listed import put_in, read_list, walk
 from backstory_plugins.dialects._overflow import overflow
 from backstory_plugins.dialects._sse import EVENT_STREAM
 
@@ -51,24 +51,17 @@ class Anthropic:
     form = FORM
     names_replies = False
 
-    def read_prompt(self, body: bytes) -> Prompt | None:
+    def read_prompt(self, body: bytes, begun: Beginning | None = None) -> Prompt | None:
         """See ``spi.Dialect``. ``insert_at``: an offset in the bytes, and how many elements follow."""
         try:
-            text = decode(body)
-            fields = walk_object(text)
-            lists = fields.get("messages", ())
-            if len(lists) != 1:
+            text, fields = walk(body, "messages", begun)
+            listed = read_list(text, fields, "messages", read_message, begun, pins=False)
+            if listed is None:
                 return None
-            places = walk_array(text, lists[0].start)
-            read = [read_message(v, text[start:end].encode()) for v, start, end in places]
-            messages = [message for message in read if message is not None]
-            if len(messages) < len(read):
-                return None
-            claimed, new = _chat.split(merged(messages))
+            claimed, new = _chat.split(merged(listed.messages))
             pinned = _pinned(fields)
         except NotJson:
             return None
-        at = places[0].start if places else lists[0].end - 1
         limits = [limit.value for limit in fields.get("max_tokens", ())]
         model = fields["model"][-1].value if "model" in fields else ""
         return Prompt(
@@ -76,12 +69,13 @@ class Anthropic:
             pinned,
             claimed,
             new,
-            insert_at=(len(text[:at].encode()), len(places)),
+            insert_at=listed.insert_at,
             prefill=bool(new) and new[-1].role == "assistant",
             auxiliary=_chat.asks_one_token(limits),
             model=model if isinstance(model, str) else "",
             reply_tokens=_chat.longest_reply(limits),
             fixed_tokens=_chat.schema_tokens(fields.get("tools", ())),
+            begins=listed.begins,
         )
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:

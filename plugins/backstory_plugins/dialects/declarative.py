@@ -7,7 +7,7 @@ the reply is, and what proves its end.
 from collections.abc import Mapping, Sequence
 
 from backstory.jsonbody import NotJson, Value, decode, dump, walk_object
-from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply
+from backstory.model import Answer, Beginning, Marker, Message, Prompt, Remedy, Reply
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import (
     asks_one_token,
@@ -47,7 +47,7 @@ class Declarative:
         """
         return cls(read_description(options))
 
-    def read_prompt(self, body: bytes) -> Prompt | None:
+    def read_prompt(self, body: bytes, begun: Beginning | None = None) -> Prompt | None:
         """See ``spi.Dialect``. ``insert_at`` is the matter of the list or the text."""
         try:
             text = decode(body)

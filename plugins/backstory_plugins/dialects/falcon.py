@@ -4,7 +4,7 @@ The whole conversation is told in the one field ``text``, a line for each messag
 """
 
 from backstory.jsonbody import NotJson, decode, walk_object
-from backstory.model import Answer, Marker, Prompt, Reply, Verdict
+from backstory.model import Answer, Beginning, Marker, Prompt, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._raw_text import RawText, one_string, values_of
 
@@ -35,7 +35,7 @@ class Falcon(RawText):
         super().__init__(neutralise_markers=neutralise_markers, cut_at_human=cut_at_human)
         self._require_end_marker = require_end_marker
 
-    def read_prompt(self, body: bytes) -> Prompt | None:
+    def read_prompt(self, body: bytes, begun: Beginning | None = None) -> Prompt | None:
         """See ``spi.Dialect``."""
         try:
             text = decode(body)

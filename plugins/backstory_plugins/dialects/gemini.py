@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import dropwhile
 
 from backstory.jsonbody import NotJson, Value, decode, dump, walk_object
-from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply, Verdict
+from backstory.model import Answer, Beginning, Marker, Message, Prompt, Remedy, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import asks_one_token, longest_reply, schema_tokens, split
 from backstory_plugins.dialects._gemini import (
@@ -23,7 +23,7 @@ from backstory_plugins.dialects._gemini import (
 )
 from backstory_plugins.dialects._gemini_parts import get
 from backstory_plugins.dialects._gemini_reply import read_stream, read_whole
-from backstory_plugins.dialects._listed import put_in, read_list
+from backstory_plugins.dialects._listed import put_in, read_list, walk
 from backstory_plugins.dialects._overflow import overflow
 from backstory_plugins.dialects._sse import EVENT_STREAM
 
@@ -54,12 +54,11 @@ class Gemini:
     form = FORM
     names_replies = False
 
-    def read_prompt(self, body: bytes) -> Prompt | None:
+    def read_prompt(self, body: bytes, begun: Beginning | None = None) -> Prompt | None:
         """See ``spi.Dialect``. ``insert_at``: an offset in the bytes, and how many elements follow."""
         try:
-            text = decode(body)
-            fields = walk_object(text)
-            listed = read_list(text, fields, "contents", read_message)
+            text, fields = walk(body, "contents", begun)
+            listed = read_list(text, fields, "contents", read_message, begun)
             systems = _values(fields, _SYSTEM)
             if listed is None or len(systems) > 1:
                 return None
@@ -86,6 +85,7 @@ class Gemini:
             model=model if isinstance(model, str) else "",
             reply_tokens=longest_reply(most),
             fixed_tokens=schema_tokens(fields.get("tools", ())),
+            begins=listed.begins,
         )
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:

@@ -7,7 +7,7 @@ stream whose last event says ``"stop":true`` and why.
 from collections.abc import Mapping
 
 from backstory.jsonbody import NotJson, decode, dump, walk_object
-from backstory.model import Answer, Marker, Prompt, Reply, Verdict
+from backstory.model import Answer, Beginning, Marker, Prompt, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._raw_text import RawText, first_object, one_string, values_of
 from backstory_plugins.dialects._sse import EVENT_STREAM, objects
@@ -34,7 +34,7 @@ class LlamaCppCompletion(RawText):
 
     name = "llamacpp.completion"
 
-    def read_prompt(self, body: bytes) -> Prompt | None:
+    def read_prompt(self, body: bytes, begun: Beginning | None = None) -> Prompt | None:
         """See ``spi.Dialect``. Tokens, several prompts and media are not understood."""
         try:
             text = decode(body)

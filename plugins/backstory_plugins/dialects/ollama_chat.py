@@ -5,8 +5,8 @@ Streaming is the server's default; whether an answer is a stream is said by its 
 
 from collections.abc import Mapping, Sequence
 
-from backstory.jsonbody import NotJson, Value, decode, dump, walk_object
-from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply, Verdict
+from backstory.jsonbody import NotJson, Value, dump
+from backstory.model import Answer, Beginning, Marker, Message, Prompt, Remedy, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import (
     asks_one_token,
@@ -16,7 +16,7 @@ from backstory_plugins.dialects._chat import (
     without_calls,
     without_reasoning,
 )
-from backstory_plugins.dialects._listed import put_in, read_list
+from backstory_plugins.dialects._listed import put_in, read_list, walk
 from backstory_plugins.dialects._ndjson import MEDIA_TYPES
 from backstory_plugins.dialects._ollama import DONE, FORM, paired, read_message, told
 from backstory_plugins.dialects._ollama_reply import read_stream, read_whole
@@ -30,14 +30,15 @@ class OllamaChat:
     form = FORM
     names_replies = False
 
-    def read_prompt(self, body: bytes) -> Prompt | None:
+    def read_prompt(self, body: bytes, begun: Beginning | None = None) -> Prompt | None:
         """See ``spi.Dialect``. ``insert_at``: an offset in the bytes, and how many elements follow."""
         try:
-            text = decode(body)
-            fields = walk_object(text)
+            text, fields = walk(body, "messages", begun)
             # Go reads keys in any case: of "messages" and "Messages" it would take the last.
             named = [key for key in fields if key.casefold() == "messages"]
-            listed = read_list(text, fields, "messages", read_message) if len(named) == 1 else None
+            if len(named) != 1:
+                return None
+            listed = read_list(text, fields, "messages", read_message, begun)
         except NotJson:
             return None
         if listed is None:
@@ -57,6 +58,7 @@ class OllamaChat:
             model=model if isinstance(model, str) else "",
             reply_tokens=longest_reply(most),
             fixed_tokens=schema_tokens(fields.get("tools", ())),
+            begins=listed.begins,
         )
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:

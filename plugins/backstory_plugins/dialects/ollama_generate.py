@@ -8,7 +8,7 @@ own memory, as tokens, and none is put beside it.
 from collections.abc import Mapping
 
 from backstory.jsonbody import NotJson, decode, dump, read_object, walk_object
-from backstory.model import Answer, Marker, Prompt, Reply, Verdict
+from backstory.model import Answer, Beginning, Marker, Prompt, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import IMAGE_TOKENS, schema_tokens
 from backstory_plugins.dialects._ndjson import MEDIA_TYPES, read_lines
@@ -28,7 +28,7 @@ class OllamaGenerate(RawText):
 
     name = "ollama.generate"
 
-    def read_prompt(self, body: bytes) -> Prompt | None:
+    def read_prompt(self, body: bytes, begun: Beginning | None = None) -> Prompt | None:
         """See ``spi.Dialect``. Loading a model, infill and the client's own ``context`` are not understood."""
         try:
             text = decode(body)

@@ -6,8 +6,8 @@ JSON object, or an event stream of its pieces.
 
 from collections.abc import Sequence
 
-from backstory.jsonbody import NotJson, decode, walk_object
-from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply, Verdict
+from backstory.jsonbody import NotJson
+from backstory.model import Answer, Beginning, Marker, Message, Prompt, Remedy, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import (
     asks_one_token,
@@ -20,7 +20,7 @@ from backstory_plugins.dialects._chat import (
     without_reasoning,
 )
 from backstory_plugins.dialects._completion import read_completion, read_stream
-from backstory_plugins.dialects._listed import put_in, read_list
+from backstory_plugins.dialects._listed import put_in, read_list, walk
 from backstory_plugins.dialects._openai import DONE, error_body, error_event
 from backstory_plugins.dialects._overflow import overflow
 from backstory_plugins.dialects._sse import EVENT_STREAM
@@ -33,12 +33,11 @@ class OpenAIChat:
     form = "chat"
     names_replies = False
 
-    def read_prompt(self, body: bytes) -> Prompt | None:
+    def read_prompt(self, body: bytes, begun: Beginning | None = None) -> Prompt | None:
         """See ``spi.Dialect``. ``insert_at``: an offset in the bytes, and how many elements follow."""
         try:
-            text = decode(body)
-            fields = walk_object(text, arrays=("messages",))
-            listed = read_list(text, fields, "messages", read_message)
+            text, fields = walk(body, "messages", begun)
+            listed = read_list(text, fields, "messages", read_message, begun)
         except NotJson:
             return None
         if listed is None:
@@ -58,6 +57,7 @@ class OpenAIChat:
             model=model if isinstance(model, str) else "",
             reply_tokens=longest_reply(most),
             fixed_tokens=schema_tokens(fields.get("tools", ())),
+            begins=listed.begins,
         )
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:

@@ -8,7 +8,7 @@ reply at its limit is the usual one.
 from collections.abc import Mapping
 
 from backstory.jsonbody import NotJson, Value, decode, read_object, walk_array, walk_object
-from backstory.model import Answer, Marker, Prompt, Reply, Verdict
+from backstory.model import Answer, Beginning, Marker, Prompt, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chunks import read_chunks
 from backstory_plugins.dialects._completion import counted
@@ -37,7 +37,7 @@ class OpenAICompletions(RawText):
 
     name = "openai.completions"
 
-    def read_prompt(self, body: bytes) -> Prompt | None:
+    def read_prompt(self, body: bytes, begun: Beginning | None = None) -> Prompt | None:
         """See ``spi.Dialect``. Batches, token arrays, infill and echo are not understood."""
         try:
             text = decode(body)

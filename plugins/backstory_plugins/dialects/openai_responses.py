@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from backstory.fingerprint import estimate_tokens
-from backstory.jsonbody import NotJson, Value, decode, dump, walk_object
-from backstory.model import Answer, Marker, Message, Prompt, Remedy, Reply, Verdict
+from backstory.jsonbody import NotJson, Value, decode, dump
+from backstory.model import Answer, Beginning, Marker, Message, Prompt, Remedy, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import (
     asks_one_token,
@@ -20,16 +20,15 @@ from backstory_plugins.dialects._chat import (
     stored_text,
 )
 from backstory_plugins.dialects._fields import places_of
-from backstory_plugins.dialects._input import Edit, insert, insertion, read_input
+from backstory_plugins.dialects._input import Edit, insert, read_input
 from backstory_plugins.dialects._items import items_of
-from backstory_plugins.dialects._listed import leading_system
+from backstory_plugins.dialects._listed import walk
 from backstory_plugins.dialects._openai import error_body, error_object
 from backstory_plugins.dialects._overflow import overflow
 from backstory_plugins.dialects._responses import read_events, read_response
 from backstory_plugins.dialects._runs import (
     FORM,
     NOT_TOLD,
-    read_messages,
     without_calls,
     without_reasoning,
 )
@@ -73,31 +72,29 @@ class OpenAIResponses:
         """
         self._keeps_state = self.names_replies = state == "proxy"
 
-    def read_prompt(self, body: bytes) -> Prompt | None:
-        """See ``spi.Dialect``. ``insert_at``: see ``insertion``."""
+    def read_prompt(self, body: bytes, begun: Beginning | None = None) -> Prompt | None:
+        """See ``spi.Dialect``. ``insert_at``: see ``read_input``."""
         try:
-            text = decode(body)
-            fields = walk_object(text)
+            # What the last message that is known consists of may go on.
+            begun = begun and begun.first(len(begun.messages) - 1)
+            text, fields = walk(body, "input", begun)
             follows, conversation = _state(fields)
             if _last(fields, "background") is True or len(fields.get("input", ())) != 1:
                 return None
             if (follows or conversation) and not self._keeps_state:
                 return None
-            asked = fields["input"][0]
-            items, places = read_input(text, asked)
-            messages = read_messages(items)
+            listed = read_input(text, fields["input"][0], begun)
         except NotJson:
             return None
-        pinned = leading_system(messages)
-        claimed, new = split(messages[pinned:])
+        claimed, new = split(listed.messages[listed.pinned :])
         most = [limit.value for limit in fields.get("max_output_tokens", ())]
         model = _last(fields, "model")
         return Prompt(
             body,
-            tuple(messages[:pinned]),
+            listed.messages[: listed.pinned],
             claimed,
             new,
-            insert_at=insertion(text, asked, places, messages[:pinned]),
+            insert_at=listed.insert_at,
             prefill=bool(new) and new[-1].role == "assistant",
             auxiliary=asks_one_token(most),
             model=model if isinstance(model, str) else "",
@@ -106,6 +103,7 @@ class OpenAIResponses:
             follows=follows,
             conversation=conversation,
             stores=_last(fields, "store") is not False,
+            begins=listed.begins,
         )
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:

@@ -7,7 +7,7 @@ The conversation is told inside ``inputs``. An answer is one JSON object (an arr
 from collections.abc import Mapping
 
 from backstory.jsonbody import NotJson, decode, dump, read_object, walk_object
-from backstory.model import Answer, Marker, Prompt, Reply, Verdict
+from backstory.model import Answer, Beginning, Marker, Prompt, Reply, Verdict
 from backstory.spi import Dialect
 from backstory_plugins.dialects._raw_text import RawText, first_object, one_string, values_of
 from backstory_plugins.dialects._sse import EVENT_STREAM, objects
@@ -31,7 +31,7 @@ class Tgi(RawText):
 
     name = "tgi"
 
-    def read_prompt(self, body: bytes) -> Prompt | None:
+    def read_prompt(self, body: bytes, begun: Beginning | None = None) -> Prompt | None:
         """See ``spi.Dialect``."""
         try:
             text = decode(body)

@@ -55,7 +55,7 @@ def memory(remembered: Memory, settings: MemorySettings, tasks: Tasks) -> Middle
             exchange.receipt = exchange.receipt or Receipt("off", reason="no_conversation")
         if exchange.conversation is None or exchange.receipt is not None:
             return await handler(request)
-        prompt = await _read(request, exchange, settings)
+        prompt = await _read(request, exchange, settings, remembered)
         if prompt is None:
             return await handler(request)
         if not await _follow(request, exchange, prompt, remembered):
@@ -84,10 +84,11 @@ def memory(remembered: Memory, settings: MemorySettings, tasks: Tasks) -> Middle
 
 
 async def _read(
-    request: web.Request, exchange: Exchange, settings: MemorySettings
+    request: web.Request, exchange: Exchange, settings: MemorySettings, remembered: Memory
 ) -> Prompt | None:
     """The prompt in the request; without one ``exchange.receipt`` says why memory stays out."""
     assert exchange.route is not None
+    assert exchange.conversation is not None
     codings = headers.codings(request.headers.getall("Content-Encoding", ()))
     if exchange.decompressed:
         codings = ()
@@ -103,7 +104,10 @@ async def _read(
     if body is None:
         exchange.receipt = Receipt("skipped", reason="content_encoding")
         return None
-    prompt = await _off_loop(len(body), exchange.route.dialect.read_prompt, body)
+    dialect, name = exchange.route.dialect, exchange.conversation
+    begun = remembered.transcripts.beginning(_owner(exchange), name, dialect, body)
+    unread = len(body) - (begun.end if begun else 0)
+    prompt = await _off_loop(unread, dialect.read_prompt, body, begun)
     if prompt is None:
         exchange.receipt = Receipt("skipped", reason="not_understood")
     elif not prompt.new:

@@ -15,6 +15,7 @@ from backstory.fingerprint import fingerprints
 from backstory.jsonbody import Value, decode, dump, read_object, walk_object
 from backstory.model import Answer, Message, Prompt, Reply, Role
 from backstory.spi import Dialect
+from backstory.transcripts import in_common
 
 NOT_PROMPTS = (
     b"",
@@ -116,6 +117,18 @@ class DialectContract:
         assert dialect.read_prompt(request_body) == prompt
         for answer in answers:
             assert dialect.read_reply(prompt, answer) == dialect.read_reply(prompt, answer)
+
+    def test_what_is_known_of_a_body_changes_nothing(
+        self, dialect: Dialect, request_body: bytes, answers: Sequence[Answer]
+    ) -> None:
+        prompt = _read(dialect, request_body)
+        for answer in answers:
+            turn = prompt.new + _reply(dialect, answer).messages
+            body = dialect.inject(prompt, (), turn)
+            known = _read(dialect, body)
+            for now in (body, dialect.inject(known, (), turn), *_mutations(body)):
+                begun = known.begins and in_common(body, known.begins, now)
+                assert dialect.read_prompt(now, begun) == dialect.read_prompt(now)
 
     def test_with_nothing_to_tell_the_body_stays(
         self, dialect: Dialect, request_body: bytes
