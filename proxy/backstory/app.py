@@ -21,7 +21,7 @@ from backstory.exchange import of
 from backstory.keys import Ring, read_or_make
 from backstory.manage import PREFIX, Manage
 from backstory.recall import Memory
-from backstory.registry import dialects_of, load_policy, load_store
+from backstory.registry import dialects_of, load_policy, load_store, load_tokenizer
 from backstory.relayed import end_after_chunks, leave_head_alone
 from backstory.routes import BUILT_IN, RouteTable
 from backstory.session import CookieSeal
@@ -79,7 +79,8 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
         log.warning("%s", warning)
     rows = (*config.routes, *BUILT_IN)
     table = RouteTable(rows, dialects_of(rows))
-    memory = Memory(load_store(config.store), config, load_policy(config.policy))
+    store, policy = load_store(config.store), load_policy(config.policy)
+    memory = Memory(store, config, policy, tokenizer=load_tokenizer(config.tokenizer))
     tasks = Tasks()
     upstreams = _upstreams(config, tasks)
     head = UpstreamHead(config, config, via=config.via)

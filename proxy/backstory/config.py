@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from backstory import problems as checks
 from backstory.errors import ConfigError
-from backstory.registry import dialect_problems
+from backstory.registry import dialect_problems, tokenizer_problems
 from backstory.settings import (
     AuthSettings,
     MemorySettings,
@@ -62,6 +62,7 @@ class Config(
             *checks.number_problems(numbers),
             *checks.row_problems(self.routes),
             *dialect_problems(self.routes),
+            *tokenizer_problems(self.tokenizer),
         ]
 
     def warnings(self) -> list[str]:

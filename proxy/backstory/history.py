@@ -58,7 +58,7 @@ def in_form(
         return history
     told = [m if m.form == form else dialect.told(m) for m in history]
     if plain:
-        told = [m and dialect.without_reasoning(m) for m in told]
+        told = [m and _shortened(dialect.without_reasoning(m), m) for m in told]
     return [message for message in told if message is not None]
 
 
@@ -89,13 +89,24 @@ def repaired(
         open_calls = frozenset()
         if message.calls:
             if not _answered(message, everything[at + 1 :]):
-                stripped = without_calls(message)
+                stripped = _shortened(without_calls(message), message)
                 if stripped is not None:
                     told.append(stripped)
                 continue
             open_calls = frozenset(message.calls)
         told.append(message)
     return tuple(told)
+
+
+def _shortened(told: Message | None, message: Message) -> Message | None:
+    """``told``, which is ``message`` without some of it, at no less than its share of the tokens.
+
+    Dialects take off an estimate, which may be more than was counted.
+    """
+    if told is None or told is message:
+        return told
+    share = message.tokens * len(told.raw) // max(1, len(message.raw))
+    return told if told.tokens >= share else told._replace(tokens=share)
 
 
 def _answered(message: Message, after: Sequence[Message]) -> bool:

@@ -49,7 +49,7 @@ class Message(NamedTuple):
     answers: tuple[str, ...] = ()
     """Ids of the tool calls whose results this message carries."""
     tokens: int = 0
-    """An estimate."""
+    """An estimate, or a tokenizer's count (``docs/tokens.md``)."""
     form: str = "chat"
     """Which dialects can tell ``raw`` as it is: ``Dialect.form``. Others tell its text."""
     note: bytes = b""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from backstory.align import READINGS, Decision, Plan, Stored, align, append_at, head_of
+from backstory.counts import Counts
 from backstory.entropy import random_bytes
 from backstory.errors import NoSuchTurn, StoreUnavailable, VersionConflict
 from backstory.fingerprint import keyed
@@ -24,7 +25,7 @@ from backstory.model import (
 )
 from backstory.receipt import Outcome, Receipt
 from backstory.settings import MemorySettings
-from backstory.spi import Dialect, Policy, Store
+from backstory.spi import Dialect, Policy, Store, Tokenizer
 from backstory.transcripts import Keyed, Transcripts
 from backstory.trim import REQUEST_TOKENS, Budgets, cut_of
 from backstory.turns import Grower, new_turn_id
@@ -84,13 +85,23 @@ class Memory:
         settings: MemorySettings,
         policy: Policy,
         *,
+        tokenizer: Tokenizer | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``clock``: seconds since the epoch, for what people read; nothing is ordered by it."""
+        """Remember in ``store``, and tell again what ``policy`` says.
+
+        Args:
+            store: keeps the turns.
+            settings: the limits.
+            policy: what is told where not everything fits.
+            tokenizer: counts new messages; ``None``: the estimates stand.
+            clock: seconds since the epoch, for what people read; nothing is ordered by it.
+        """
         self.store = store
         self._settings = settings
         self._policy = policy
-        self._budgets = Budgets(settings)
+        self._counts = Counts(tokenizer) if tokenizer else None
+        self._budgets = Budgets(settings, tokenizer.is_of if tokenizer else None)
         self._recent: Warm[tuple[Owner, str], _Recent] = Warm(RECENT_BYTES)
         self.transcripts = Transcripts()
         """What was read of clients that send everything again."""
@@ -134,6 +145,8 @@ class Memory:
             NoSuchTurn: there is no turn ``after``.
             StoreUnavailable: an answer without its history would be a wrong answer.
         """
+        if self._counts:
+            prompt = await self._counts.prompt(owner, prompt, with_claimed=after is not None)
         found = None if fresh else self.store.known(owner, name)
         if found is None and not fresh:
             found = await self.within(self.store.load(owner, name))
@@ -231,6 +244,8 @@ class Memory:
             StoreUnavailable: it is not known to be durable.
         """
         before: Conversation | None = recalled.conversation
+        if self._counts:
+            recalled, reply = await self._counted(self._counts, recalled, reply)
         for _ in range(_COMMIT_ATTEMPTS):
             assert before is not None
             after, turns = self._grown(recalled, before, reply)
@@ -246,7 +261,8 @@ class Memory:
                 if reason := await self._gone(recalled, before):
                     return reason
                 continue
-            self._budgets.learn(recalled.prompt.model, recalled.tokens, reply.prompt_tokens)
+            if not (self._counts and recalled.prompt.claimed):  # of which most is an estimate
+                self._budgets.learn(recalled.prompt.model, recalled.tokens, reply.prompt_tokens)
             self._keep(recalled, after, turns)
             return None
         raise StoreUnavailable("others keep changing the conversation")
@@ -261,6 +277,8 @@ class Memory:
         """Forget what is at hand."""
         self._recent.clear()
         self.transcripts.clear()
+        if self._counts:
+            self._counts.close()
 
     def _keep(self, recalled: Recalled, after: Conversation, turns: list[Turn]) -> None:
         """Have the path at hand for the next turn."""
@@ -380,6 +398,17 @@ class Memory:
             updated=now,
         )
         return after, grower.turns
+
+    async def _counted(
+        self, counts: Counts, recalled: Recalled, reply: Reply
+    ) -> tuple[Recalled, Reply]:
+        """The same with what is stored besides the question counted: the reply, and what is imported."""
+        claimed, imported = recalled.prompt.claimed, len(recalled.plan.imported)
+        counted = await counts.messages((*_last(claimed, imported), *reply.messages))
+        claimed = (*claimed[: len(claimed) - imported], *counted[:imported])
+        prompt = recalled.prompt._replace(claimed=claimed)
+        reply = reply._replace(messages=counted[imported:])
+        return recalled._replace(prompt=prompt), reply
 
     async def _gone(self, recalled: Recalled, now: Conversation | None) -> str | None:
         """Why the turn has no place any more, if so."""

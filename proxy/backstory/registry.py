@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args, get_origin
 from urllib.parse import parse_qsl
 
 from backstory.errors import ConfigError
-from backstory.settings import RouteSettings
-from backstory.spi import Dialect, Policy, Store
+from backstory.settings import ESTIMATE, RouteSettings
+from backstory.spi import Dialect, Policy, Store, Tokenizer
 
 _SWITCH = {"true": True, "false": False}
 
@@ -136,10 +136,31 @@ def load_policy(name: str) -> Policy:
     return policy
 
 
-def _load(group: str, name: str) -> Any:
+def load_tokenizer(name: str) -> Tokenizer | None:
+    """The tokenizer of this name; ``None`` for estimates, which need none.
+
+    Raises:
+        ConfigError: nobody provides it, or what it needs is not installed.
+    """
+    if name == ESTIMATE:
+        return None
+    tokenizer: Tokenizer = _load("backstory.tokenizers", name, ESTIMATE)()
+    return tokenizer
+
+
+def tokenizer_problems(name: str) -> list[str]:
+    """Why there is no tokenizer of this name."""
+    try:
+        load_tokenizer(name)
+    except ConfigError as exc:
+        return list(exc.problems)
+    return []
+
+
+def _load(group: str, name: str, *built_in: str) -> Any:
     for entry in entry_points(group=group):
         if entry.name == name:
             return entry.load()
-    known = ", ".join(sorted(entry.name for entry in entry_points(group=group)))
+    known = ", ".join(sorted([*built_in, *(entry.name for entry in entry_points(group=group))]))
     kind = {"backstory.policies": "policy"}.get(group, group[len("backstory.") : -1])
     raise ConfigError([f"{kind}: {name!r} is unknown; there are {known}"])

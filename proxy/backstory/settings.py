@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 MINIMUM_SECRET_BYTES = 32
 """RFC 7518 section 3.2: an HS256 key has at least the size of the hash."""
+ESTIMATE = "estimate"
+"""The ``tokenizer`` that is none."""
 
 
 class Secret:
@@ -164,6 +166,11 @@ class MemorySettings:
         (),
         "context of the models in tokens, `model=tokens`, the first that matches: `llama-3*=8192`,"
         " `*=32768`; without one only the other limits count",
+    )
+    tokenizer: str = setting(
+        ESTIMATE,
+        "what counts the tokens of new messages: `estimate` by their bytes; `o200k_base` or"
+        " `cl100k_base` as OpenAI's models do, which needs the extra `backstory[tiktoken]`",
     )
     reserved_reply_tokens: int = setting(
         1024, "room left in the context for a reply, where the request does not limit it"

@@ -95,6 +95,21 @@ class Policy(Protocol):
         """
 
 
+class Tokenizer(Protocol):
+    """How many tokens a text has for a model. Used from several threads at once."""
+
+    name: str
+
+    def count(self, text: str) -> int:
+        """Tokens of ``text``, at most 32 Ki characters of anything, lone surrogates included.
+
+        May raise, even what is no ``Exception``: then the estimate stands.
+        """
+
+    def is_of(self, model: str) -> bool:
+        """Whether it is the tokenizer of ``model``, a name that a client gave: then counts are exact."""
+
+
 class Store(Protocol):
     """Where conversations live between exchanges.
 

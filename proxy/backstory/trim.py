@@ -6,7 +6,7 @@ it moves when something has to go is the policy's to say; here it is only seen t
 told without its call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
 from backstory.model import Budget, Prompt, Turn
@@ -16,15 +16,26 @@ from backstory.spi import Policy
 REQUEST_TOKENS = 3
 """What a request costs beside its messages."""
 ESTIMATED, COUNTED = 0.85, 0.95
-"""Share of a context that is filled: by our own estimate, or once the upstream has told its count."""
+"""Share of a context that is filled: by our own estimate, or where tokens are counted as the model
+does, or the upstream has told its count."""
 
 
 class Budgets:
     """The budget of each request, from the settings and from what upstreams have counted."""
 
-    def __init__(self, settings: MemorySettings) -> None:
-        """``settings``: the windows, and what is reserved."""
+    def __init__(
+        self, settings: MemorySettings, is_counted: Callable[[str], bool] | None = None
+    ) -> None:
+        """Budgets within the windows of ``settings``.
+
+        Args:
+            settings: the windows, and what is reserved.
+            is_counted: whether tokens are counted as the model of this name does; ``None``: they
+                are estimated for every model.
+        """
         self._settings = settings
+        self._is_counted = is_counted or (lambda _: False)
+        self._least_ratio = 1.0 if is_counted else 0.0
         self._windows = [
             (pattern, int(tokens))
             for pattern, _, tokens in (entry.rpartition("=") for entry in settings.context_windows)
@@ -48,7 +59,8 @@ class Budgets:
         if window:
             reply = prompt.reply_tokens or settings.reserved_reply_tokens
             ratio = self._ratios.get(prompt.model)
-            usable = window * (ESTIMATED if ratio is None else COUNTED) - reply
+            is_known = ratio is not None or self._is_counted(prompt.model)
+            usable = window * (COUNTED if is_known else ESTIMATED) - reply
             left = max(0, int(usable / (ratio or 1.0)) - current_tokens)
             most = left if most is None else min(most, left)
         return Budget(settings.max_history_turns, None if in_loop else most)
@@ -58,10 +70,11 @@ class Budgets:
 
         An exponentially weighted mean over the last few, within bounds: one odd count must not
         empty or burst a window. Less than half of an estimate that is never far below the truth is
-        the count of what an upstream's cache or its own cutting had left (Ollama).
+        the count of what an upstream's cache or its own cutting had left (Ollama). Nor may messages
+        that were stored with an estimate speak against a tokenizer's counts.
         """
         if counted and estimate > 0 and 2 * counted >= estimate:
-            seen = min(2.0, counted / estimate)
+            seen = max(self._least_ratio, min(2.0, counted / estimate))
             before = self._ratios.pop(model, seen)
             self._ratios[model] = before + 0.3 * (seen - before)
             if len(self._ratios) > 256:  # models are named by clients

@@ -83,6 +83,7 @@ def test_every_setting_can_be_said_in_the_environment_and_in_the_file(
         "jwt_algorithms": ("HS512", ("HS512",)),
         "conversation_headers": ("X-A, X-B=window", ("X-A", "X-B=window")),
         "context_windows": ("m=8192, *=1", ("m=8192", "*=1")),
+        "tokenizer": ("o200k_base", "o200k_base"),
     }
     default = settings()[name].default
     kind = "text"

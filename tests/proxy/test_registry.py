@@ -7,7 +7,14 @@ import pytest
 
 from backstory.errors import ConfigError
 from backstory.model import Answer, Verdict
-from backstory.registry import dialect_problems, dialects_of, load_dialects, load_store
+from backstory.registry import (
+    dialect_problems,
+    dialects_of,
+    load_dialects,
+    load_store,
+    load_tokenizer,
+    tokenizer_problems,
+)
 from backstory.settings import RouteSettings
 
 
@@ -187,3 +194,10 @@ for name in ("backstory_plugins.dialects.openai_chat", "backstory_plugins.stores
 
 def test_what_nobody_names_is_not_loaded() -> None:
     subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=60)
+
+
+def test_an_unknown_tokenizer_says_which_there_are() -> None:
+    there_are = "there are cl100k_base, estimate, o200k_base"
+    assert tokenizer_problems("gpt") == [f"tokenizer: 'gpt' is unknown; {there_are}"]
+    assert tokenizer_problems("o200k_base") == tokenizer_problems("estimate") == []
+    assert load_tokenizer("estimate") is None

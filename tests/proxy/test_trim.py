@@ -33,6 +33,26 @@ def prompt(model: str = "m", reply_tokens: int | None = None) -> Prompt:
     return Prompt(b"", (), (), (), model=model, reply_tokens=reply_tokens)
 
 
+def left(budgets: Budgets, model: str) -> int | None:
+    return budgets.of(prompt(model), 100, in_loop=False).tokens
+
+
+def test_a_count_by_the_models_own_tokenizer_is_trusted_from_the_first_turn_on() -> None:
+    settings = MemorySettings(context_windows=("*=10000",), reserved_reply_tokens=0)
+    estimated, counted = Budgets(settings), Budgets(settings, lambda model: model == "ours")
+    assert (left(estimated, "ours"), left(estimated, "theirs")) == (8400, 8400)
+    assert (left(counted, "ours"), left(counted, "theirs")) == (9400, 8400)
+    counted.learn("theirs", 100, 125)
+    assert left(counted, "theirs") == 9500 / 1.25 - 100
+
+
+def test_what_was_once_estimated_does_not_speak_against_counts() -> None:
+    settings = MemorySettings(context_windows=("*=10000",), reserved_reply_tokens=0)
+    counted = Budgets(settings, lambda _: True)
+    counted.learn("m", 100, 70)
+    assert left(counted, "m") == 9400
+
+
 @pytest.mark.parametrize(
     ("turns", "most", "cut"),
     [

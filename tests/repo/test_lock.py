@@ -59,6 +59,14 @@ def test_the_long_clients_are_locked() -> None:
     assert {"langchain-openai", "litellm", "llm"} <= pins(CLIENTS).keys()
 
 
+def test_what_tests_need_of_the_extra_is_what_it_is() -> None:
+    extras = PYPROJECT["project"]["optional-dependencies"]
+    assert set(extras["tiktoken"]) <= set(extras["test"])
+    assert (
+        not {canonicalize_name(r.name) for r in wanted(extras["tiktoken"])} & pins(RUNTIME).keys()
+    )
+
+
 @pytest.mark.parametrize(
     ("lock", "requirements"),
     [
@@ -66,8 +74,9 @@ def test_the_long_clients_are_locked() -> None:
         (RUNTIME, wanted(PYPROJECT["dependency-groups"]["build"])),
         (RUNTIME, wanted(PYPROJECT["build-system"]["requires"])),
         (TEST, wanted(PYPROJECT["project"]["optional-dependencies"]["test"])),
+        (TEST, wanted(PYPROJECT["project"]["optional-dependencies"]["tiktoken"])),
     ],
-    ids=["dependencies", "build group", "build-system", "test extra"],
+    ids=["dependencies", "build group", "build-system", "test extra", "tiktoken extra"],
 )
 def test_what_pyproject_asks_for_is_locked(lock: Path, requirements: list[Requirement]) -> None:
     locked = pins(lock)
