@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from queue import SimpleQueue
 
 GATHER_SECONDS = 0.1
@@ -23,7 +24,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": f"{_second(int(record.created))}.{int(record.msecs):03}+00:00",
             "level": record.levelname.lower(),
         }
         if isinstance(record.args, dict):
@@ -34,8 +35,17 @@ class JsonLines(logging.Formatter):
             frames = traceback.extract_tb(record.exc_info[2])
             line["exception"] = record.exc_info[0].__name__
             line["at"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-        # Other libraries log facts, too: what is no JSON is told by its type.
-        return json.dumps(line, default=lambda value: type(value).__name__)
+        return _spelled(line)
+
+
+# Other libraries log facts, too: what is no JSON is told by its type.
+_spelled = json.JSONEncoder(default=lambda value: type(value).__name__).encode
+
+
+@lru_cache(maxsize=1)
+def _second(epoch: int) -> str:
+    """Date and time to the second: most lines share it with the one before."""
+    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 @contextmanager
@@ -83,8 +93,8 @@ class _Lines(logging.Handler):
 
     def _run(self) -> None:
         while self._some.wait():
+            self._some.clear()  # first: ``finish`` sets it once more, and that must be seen
             finished = self._finished.wait(GATHER_SECONDS)
-            self._some.clear()
             if lines := list(self._waiting()):
                 sys.stderr.write("".join(lines))
                 sys.stderr.flush()

@@ -4,11 +4,12 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from datetime import datetime
 
 import pytest
 
-from backstory.log import JsonLines
+from backstory.log import JsonLines, _Lines
 
 
 def written(record: logging.LogRecord) -> dict[str, object]:
@@ -128,3 +129,26 @@ def test_who_reads_slowly_stalls_nobody_and_misses_nothing() -> None:
     assert chatty.returncode == 0
     said = [json.loads(line)["message"].partition(" ")[0] for line in lines]
     assert said == [str(number) for number in range(5000)]
+
+
+def test_an_end_that_comes_while_lines_are_gathered_ends_the_thread(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Or the process would wait for it at its own end, for ever."""
+    lines = _Lines()
+
+    class Crossed(threading.Event):
+        """Set, as ``finish`` does it, in the moment after a wait for it has timed out."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            if self.is_set():
+                return True
+            self.set()
+            lines._some.set()
+            return False
+
+    lines._finished = Crossed()
+    lines.emit(record("last words"))
+    lines._thread.join(timeout=10)
+    assert not lines._thread.is_alive()
+    assert json.loads(capfd.readouterr().err)["message"] == "last words"
