@@ -31,6 +31,8 @@ CREDENTIALS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 BODY_DIGESTS = frozenset((b"content-digest", b"repr-digest", b"digest", b"content-md5"))
 """What a changed body no longer matches (RFC 9530)."""
 
+_OURS = (b"backstory-", b"backstory_")  # with a low line it is the same field to CGI
+
 _COOKIE_NAMES = (b"__Host-backstory", b"backstory")
 
 
@@ -44,18 +46,15 @@ def end_to_end(fields: Fields, also: Iterable[bytes] = ()) -> list[tuple[bytes, 
 
     ``also``: lower-case names of others that do not go on.
     """
-    stay = _STAY.union(also)
+    stay = _STAY.union(also) if also else _STAY
     for name, value in fields:
         if len(name) == 10 and name.lower() == b"connection":
             stay = stay.union([token.strip().lower() for token in value.split(b",")])
     return [
-        field for field in fields if (lower := field[0].lower()) not in stay and not is_ours(lower)
+        field
+        for field in fields
+        if (lower := field[0].lower()) not in stay and not lower.startswith(_OURS)
     ]
-
-
-def is_ours(lower: bytes) -> bool:
-    """Whether a field (lower case) is one of ours; the spelling with ``_`` is the same to CGI."""
-    return lower.startswith((b"backstory-", b"backstory_"))
 
 
 def without(fields: Fields, names: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
@@ -77,11 +76,13 @@ def codings(values: Iterable[str]) -> tuple[str, ...]:
 
 def cookie_values(fields: Fields, name: str) -> list[bytes]:
     """Every value that the request gives the cookie ``name``."""
-    found = []
-    for pair in _cookie_pairs(fields):
-        key, _, value = pair.partition(b"=")
-        if key.strip() == name.encode():
-            found.append(value.strip())
+    found, wanted = [], name.encode()
+    for field, line in fields:
+        if len(field) == 6 and field.lower() == b"cookie" and wanted in line:
+            for pair in line.split(b";"):
+                key, _, value = pair.partition(b"=")
+                if key.strip() == wanted:
+                    found.append(value.strip())
     return found
 
 
@@ -89,7 +90,7 @@ def without_our_cookie(fields: Fields) -> list[tuple[bytes, bytes]]:
     """The request's fields with our cookie taken out, every other cookie as it was sent."""
     result = []
     for name, value in fields:
-        if name.lower() == b"cookie":
+        if len(name) == 6 and name.lower() == b"cookie":
             pairs = value.split(b";")
             kept = [p for p in pairs if p.partition(b"=")[0].strip() not in _COOKIE_NAMES]
             if len(kept) < len(pairs):
@@ -115,9 +116,3 @@ def without_query_key(target: str, key: str) -> str:
     if len(kept) == len(pairs):
         return target
     return path + (mark + "&".join(kept) if kept else "")
-
-
-def _cookie_pairs(fields: Fields) -> Iterable[bytes]:
-    for name, value in fields:
-        if name.lower() == b"cookie":
-            yield from value.split(b";")

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from backstory.align import READINGS, Decision, Plan, Stored, align, append_at, head_of
 from backstory.counts import Counts
+from backstory.deadlines import Deadlines
 from backstory.entropy import random_bytes
 from backstory.errors import NoSuchTurn, StoreUnavailable, VersionConflict
 from backstory.fingerprint import keyed
@@ -76,6 +77,26 @@ class _Recent(NamedTuple):
     weight: int
 
 
+class _Patience:
+    """Cancels the task that made it once it has waited for too long, as ``asyncio.timeout`` does."""
+
+    def __init__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._cancelled_before = task.cancelling()
+        self._ran_out = False
+
+    def overdue(self) -> None:
+        """See deadlines.Waiting."""
+        self._ran_out = True
+        self._task.cancel()
+
+    def is_over(self) -> bool:
+        """Whether this was the reason for a cancellation, and nobody else wanted one. Ask once."""
+        return self._ran_out and self._task.uncancel() <= self._cancelled_before
+
+
 class Memory:
     """Recalls and commits, for every owner."""
 
@@ -106,6 +127,7 @@ class Memory:
         self.transcripts = Transcripts()
         """What was read of clients that send everything again."""
         self._clock = clock
+        self._deadlines = Deadlines(settings.store_seconds)
 
     async def within(self, work: Awaitable[T]) -> T:
         """The result of a store's method, if it comes in time.
@@ -113,11 +135,16 @@ class Memory:
         Raises:
             StoreUnavailable: it did not, or the store says so.
         """
+        patience = _Patience()
+        self._deadlines.set(patience)
         try:
-            async with asyncio.timeout(self._settings.store_seconds):
-                return await work
-        except TimeoutError:
-            raise StoreUnavailable("the store did not answer in time") from None
+            return await work
+        except BaseException as exc:
+            if patience.is_over() and isinstance(exc, asyncio.CancelledError):
+                raise StoreUnavailable("the store did not answer in time") from None
+            raise
+        finally:
+            self._deadlines.unset(patience)
 
     async def recall(
         self,

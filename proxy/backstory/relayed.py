@@ -119,13 +119,18 @@ class Relayed(web.StreamResponse):
         self._keep_alive = stays
         if hdrs.CONNECTION not in self.headers and stays != is_1_1:
             ours.append((b"Connection", b"keep-alive" if stays else b"close"))
-        fields = headers.end_to_end(answer.fields)
-        theirs = [field for field in fields if not headers.sets_our_cookie(*field)]
-        if not any(name.lower() == b"date" for name, _ in theirs):
-            ours.append((b"Date", _date()))  # RFC 9110 section 6.6.1
         version, reason = b"1.1" if is_1_1 else b"1.0", answer.reason.encode("latin-1")
         lines = [b"HTTP/%b %d %b" % (version, answer.status, reason)]
-        lines += [b"%b: %b" % field for field in (*theirs, *ours)]
+        dated = False
+        for field in headers.end_to_end(answer.fields):
+            size = len(field[0])  # most fields are told from these two by that
+            if size == 10 and headers.sets_our_cookie(*field):
+                continue
+            dated = dated or (size == 4 and field[0].lower() == b"date")
+            lines.append(b"%b: %b" % field)
+        if not dated:
+            ours.append((b"Date", _date()))  # RFC 9110 section 6.6.1
+        lines += [b"%b: %b" % field for field in ours]
         return b"\r\n".join(lines) + b"\r\n\r\n"
 
 

@@ -138,13 +138,18 @@ class CookieStorage(AbstractStorage):
         self, request: web.Request, response: web.StreamResponse, session: Session
     ) -> None:
         """Set the cookie, if it is new or half expired. To be called before the head is sent."""
-        ticket = session.ticket if isinstance(session, CookieSession) else None
-        now = self._clock()
-        young = ticket is not None and now - ticket.issued < self._seal.max_age_seconds / 2
-        if young and not session.new:
+        if not self.is_due(session):
             return
+        now = self._clock()
         value = self._seal.seal(Ticket(session["conversation"], now), self._owner, self.cookie_name)
         self.save_cookie(response, value, max_age=self.max_age)
+
+    def is_due(self, session: Session) -> bool:
+        """Whether there is anything to save: the cookie that came will do for half its life."""
+        ticket = session.ticket if isinstance(session, CookieSession) else None
+        if ticket is None or session.new:
+            return True
+        return self._clock() - ticket.issued >= self._seal.max_age_seconds / 2
 
 
 @lru_cache(maxsize=1024)

@@ -5,7 +5,6 @@ The tables of ``docs/dialects.md`` 2.5 (verdicts) and 2.6 (what of a reply a req
 
 import json
 import logging
-import re
 from collections.abc import Mapping, Sequence
 
 from backstory.jsonbody import NotJson, decode, dump, read_object, read_object_text
@@ -25,7 +24,6 @@ _NEVER_KEPT = frozenset({"annotations", "logprobs", "index", "parsed"})
 _NATURAL_STOPS = frozenset({"stop", "tool_calls", "function_call"})
 _KEY = '"message"'
 _decode = json.JSONDecoder().raw_decode
-_not_a_number = re.compile(rb"NaN|Infinity").search
 
 
 def read_stream(prompt: Prompt, answer: Answer) -> Reply:
@@ -174,7 +172,7 @@ def is_json(raw: bytes) -> bool:
 
     Python reads 1E400 and writes Infinity: told again, that would fail every later request.
     """
-    if not _not_a_number(raw):
+    if b"NaN" not in raw and b"Infinity" not in raw:
         return True
     try:
         json.loads(raw, parse_constant=_refuse)

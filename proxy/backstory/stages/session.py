@@ -7,6 +7,7 @@ conversation begins where a cookie may be set.
 import ipaddress
 import re
 from collections.abc import Sequence
+from functools import lru_cache, partial
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -15,7 +16,7 @@ from backstory.errors import BackstoryError
 from backstory.exchange import Exchange, Source, of
 from backstory.ids import CONVERSATION_ID
 from backstory.known_clients import BUILT_IN, KnownClient, configured, recognise
-from backstory.model import Identity
+from backstory.model import Identity, Owner
 from backstory.receipt import Receipt
 from backstory.session import CookieSeal, CookieStorage
 from backstory.settings import SessionSettings
@@ -30,6 +31,7 @@ def session(
 ) -> Middleware:
     """``trusted_proxies``: whose word counts about how the request came."""
     clients = (*configured(settings.conversation_headers), *BUILT_IN)
+    storage_of = lru_cache(maxsize=1024)(partial(_storage, seal))
     trusted = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
 
     @web.middleware
@@ -46,7 +48,7 @@ def session(
             name, exchange.fresh = new_conversation_id(), True
         exchange.conversation = name
         if exchange.conversation is None and _cookies_allowed(request, settings):
-            storage = CookieStorage(seal, identity.owner, https=_is_https(request, trusted))
+            storage = storage_of(identity.owner, _is_https(request, trusted))
             await _from_cookie(request, exchange, storage)
         if exchange.conversation is None and exchange.route.dialect.names_replies:
             # Others may go on from this reply by its id alone; `memory` sees whether this one does.
@@ -63,6 +65,10 @@ def session(
         return await handler(request)
 
     return middleware
+
+
+def _storage(seal: CookieSeal, owner: Owner, https: bool) -> CookieStorage:
+    return CookieStorage(seal, owner, https=https)
 
 
 def _memory_header(request: web.Request) -> str:
@@ -105,7 +111,7 @@ def _cookies_allowed(request: web.Request, settings: SessionSettings) -> bool:
         return False
     if settings.session == "always":
         return True
-    if any(name.lower().startswith("x-stainless-") for name in request.headers):
+    if any([name[:12].lower() == b"x-stainless-" for name, _ in request.raw_headers]):
         return False
     return not _SDK.search(request.headers.get("User-Agent", ""))
 
@@ -131,7 +137,8 @@ async def _from_cookie(request: web.Request, exchange: Exchange, storage: Cookie
         if exchange.receipt and exchange.receipt.outcome in ("new", "hit", "read"):
             await storage.save_session(request, response, kept)
 
-    exchange.before_head.append(save)
+    if storage.is_due(kept):
+        exchange.before_head.append(save)
 
 
 def _is_cross_site(request: web.Request) -> bool:

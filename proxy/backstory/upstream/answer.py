@@ -7,8 +7,8 @@ closing ends; it is cut (``UpstreamCut``); nothing comes for too long (``Upstrea
 import asyncio
 from collections.abc import Callable
 
+from backstory.deadlines import Deadlines
 from backstory.errors import UpstreamCut, UpstreamFailure
-from backstory.upstream.alarm import Alarm
 from backstory.upstream.connection import Connection
 from backstory.upstream.framing import AnswerParser, Fields, Framing
 from backstory.upstream.pool import Pool
@@ -32,21 +32,20 @@ class UpstreamAnswer:
     """Content-Length; of an answer to HEAD too."""
 
     def __init__(
-        self, connection: Connection, parser: AnswerParser, pool: Pool, silence_seconds: float
+        self, connection: Connection, parser: AnswerParser, pool: Pool, silence: Deadlines
     ) -> None:
         """Made by ``Upstream.send``; what is public of it is there once ``head`` has returned."""
         self._connection = connection
         self._parser = parser
         self._pool = pool
-        self._silence_seconds: float | None = silence_seconds
+        self._silence: Deadlines | None = silence
         self._upload: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._sink: Callable[[bytes], bool] | None = None
         self._sink_error: Exception | None = None
         self._wanted = True
         self._error: BaseException | None = None
-        self._timer = ("", 0.0)
-        self._alarm = Alarm(self._rang)
+        self._waits: tuple[str, Deadlines] | None = None
         self._paused = False
         self._closed = False
         connection.receiver = self
@@ -83,7 +82,7 @@ class UpstreamAnswer:
         """
         parser = self._parser
         while not parser.pieces and not self._settled:  # a chunk's size alone is nothing to read
-            await self._wait("silence", self._silence_seconds)
+            await self._wait("silence", self._silence)
         if parser.pieces:
             return self._take()
         if parser.ended:
@@ -97,7 +96,7 @@ class UpstreamAnswer:
             UpstreamFailure: nothing came for ``silence_seconds``.
         """
         while not self._settled and self._parser.size < most_bytes:
-            await self._wait("silence", self._silence_seconds)
+            await self._wait("silence", self._silence)
         return b"".join(self._parser.pieces)
 
     async def flow(self, sink: Callable[[bytes], bool]) -> bool:
@@ -116,7 +115,7 @@ class UpstreamAnswer:
         while not self._settled:
             self._sink, self._wanted = sink, True
             try:
-                await self._wait("silence", self._silence_seconds)
+                await self._wait("silence", self._silence)
             finally:
                 self._sink = None
             if self._sink_error is not None:
@@ -133,7 +132,7 @@ class UpstreamAnswer:
             return
         self._closed = True
         self._paused = False
-        self._alarm.cancel()
+        self._wait_no_more()
         if not self._parser.ended:
             self._fail(UpstreamCut("The answer was closed before its end."))
         said = self._said()
@@ -150,10 +149,10 @@ class UpstreamAnswer:
         """
         if self.status != 101:
             raise ValueError("only an answer with status 101 is a tunnel")
-        self._silence_seconds = None  # whoever talks through it has pings of its own
+        self._silence = None  # whoever talks through it has pings of its own
         return Tunnel(self, self._connection)
 
-    async def head(self, first_byte_seconds: float, upload: asyncio.Task[None] | None) -> None:
+    async def head(self, first_byte: Deadlines, upload: asyncio.Task[None] | None) -> None:
         """Wait for the head; the timer runs from the end of the ``upload``.
 
         Raises:
@@ -165,7 +164,7 @@ class UpstreamAnswer:
             upload.add_done_callback(self._uploaded)
         while not self._parser.headed and not self._settled:
             sent = upload is None or upload.done()
-            await self._wait("first byte", first_byte_seconds if sent else None)
+            await self._wait("first byte", first_byte if sent else None)
         if self._error is not None:
             raise self._error
         if not self._parser.headed:
@@ -195,13 +194,19 @@ class UpstreamAnswer:
             self._sink_error, self._wanted = error, False
         if not self._wanted:
             self._sink = None
-        elif self._silence_seconds is not None:
-            self._alarm.set(self._silence_seconds)
+        elif self._silence is not None:
+            self._silence.set(self)
 
     def lost(self, error: Exception | None) -> None:
         """See Receiver."""
         self._parser.finish(clean=error is None)
         self._wake()
+
+    def overdue(self) -> None:
+        """See deadlines.Waiting."""
+        if self._waits is not None:
+            timer, deadlines = self._waits
+            self._fail(timed_out(timer, deadlines.seconds))
 
     @property
     def _settled(self) -> bool:
@@ -236,23 +241,25 @@ class UpstreamAnswer:
             self._connection.resume_reading()
         return data
 
-    async def _wait(self, timer: str, seconds: float | None) -> None:
-        if seconds is not None:
-            self._timer = (timer, seconds)
-            self._alarm.set(seconds)
+    async def _wait(self, timer: str, deadlines: Deadlines | None) -> None:
+        if deadlines is not None:
+            self._waits = timer, deadlines
+            deadlines.set(self)
         self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
-            self._alarm.unset()
+            self._wait_no_more()
+
+    def _wait_no_more(self) -> None:
+        if self._waits is not None:
+            self._waits[1].unset(self)
+            self._waits = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-    def _rang(self) -> None:
-        self._fail(timed_out(*self._timer))
 
     def _uploaded(self, upload: asyncio.Task[None]) -> None:
         if self._closed:

@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import AsyncIterable, Sequence
 
+from backstory.deadlines import Deadlines
 from backstory.tasks import Tasks
 from backstory.upstream.answer import UpstreamAnswer
 from backstory.upstream.framing import AnswerParser
@@ -45,8 +46,8 @@ class Upstream:
         """
         self._origin = Origin.parse(origin)
         self._tasks = tasks
-        self._first_byte_seconds = first_byte_seconds
-        self._silence_seconds = silence_seconds
+        self._first_byte = Deadlines(first_byte_seconds)
+        self._silence = Deadlines(silence_seconds)
         self._max_head_bytes = max_head_bytes
         self._pool = Pool(
             self._origin,
@@ -100,16 +101,16 @@ class Upstream:
         )
         connection = await self._pool.take()
         # Nothing may wait between here and the first write: only now is the connection known good.
-        answer = UpstreamAnswer(connection, parser, self._pool, self._silence_seconds)
+        answer = UpstreamAnswer(connection, parser, self._pool, self._silence)
         try:
             uploading = None
             if body is None or isinstance(body, bytes):
                 connection.write((head, body or b""))
             else:
                 connection.write((head,))
-                work = upload(connection, body, length, self._silence_seconds)
+                work = upload(connection, body, length, self._silence.seconds)
                 uploading = self._tasks.spawn(work, name="upload")
-            await answer.head(self._first_byte_seconds, uploading)
+            await answer.head(self._first_byte, uploading)
         except BaseException:  # a client that left is a cancellation: the upstream must see it too
             answer.close()
             raise

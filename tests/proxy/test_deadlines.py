@@ -1,0 +1,83 @@
+"""Many deadlines, one timer: each is called once, in time, and only if nobody has moved it."""
+
+import asyncio
+
+import pytest
+
+from backstory.deadlines import Deadlines
+
+
+class Waiter:
+    """Notes when it was called."""
+
+    def __init__(self) -> None:
+        self.called: list[float] = []
+        self.once = asyncio.Event()
+
+    def overdue(self) -> None:
+        """See Waiting."""
+        self.called.append(asyncio.get_running_loop().time())
+        self.once.set()
+
+
+async def test_who_waits_too_long_is_called_once_and_in_time() -> None:
+    deadlines, waiter = Deadlines(0.05), Waiter()
+    began = asyncio.get_running_loop().time()
+    deadlines.set(waiter)
+    await asyncio.wait_for(waiter.once.wait(), 2)
+    after = Waiter()
+    deadlines.set(after)
+    await asyncio.wait_for(after.once.wait(), 2)
+    (at,) = waiter.called
+    assert 0.04 < at - began < 1
+    assert len(deadlines) == 0
+
+
+async def test_a_deadline_that_is_moved_counts_from_then() -> None:
+    deadlines, moved, kept = Deadlines(0.05), Waiter(), Waiter()
+    deadlines.set(moved)
+    deadlines.set(kept)
+    deadlines.set(moved)
+    await asyncio.wait_for(moved.once.wait(), 2)
+    assert kept.called <= moved.called
+    assert (len(kept.called), len(moved.called)) == (1, 1)
+
+
+async def test_who_has_stopped_waiting_is_not_called() -> None:
+    deadlines, unset, last = Deadlines(0.02), Waiter(), Waiter()
+    deadlines.set(unset)
+    deadlines.set(last)
+    deadlines.unset(unset)
+    deadlines.unset(unset)
+    await asyncio.wait_for(last.once.wait(), 2)
+    assert unset.called == []
+
+
+async def test_one_that_sets_another_when_it_is_called() -> None:
+    deadlines, second = Deadlines(0.02), Waiter()
+
+    class First:
+        def overdue(self) -> None:
+            deadlines.set(second)
+
+    deadlines.set(First())
+    await asyncio.wait_for(second.once.wait(), 2)
+    assert len(second.called) == 1
+
+
+async def test_a_thousand_deadlines_have_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    timers: list[float] = []
+    real = loop.call_at
+
+    def call_at(when: float, *args: object) -> asyncio.TimerHandle:
+        timers.append(when)
+        return real(when, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "call_at", call_at)
+    deadlines = Deadlines(60)
+    for _ in range(1000):
+        waiter = Waiter()
+        deadlines.set(waiter)
+        deadlines.unset(waiter)
+    assert (len(deadlines), len(timers)) == (0, 1)
