@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from backstory.align import READINGS, Decision, Plan, Stored, align, append_at, head_of
@@ -419,7 +420,7 @@ class Memory:
             cut=(cut if cut < depth or plan.told else 0) if moves else before.cut,
             plain=before.plain or recalled.told.plain,
             pinned=_raw(prompt.pinned) if moves and prompt.pinned else before.pinned,
-            dialects=tuple(dict.fromkeys((*before.dialects, recalled.dialect.name))),
+            dialects=_joined(before.dialects, recalled.dialect.name),
             single_use=before.version == 0,
             created=before.created or now,
             updated=now,
@@ -470,6 +471,12 @@ def _receipt(
     turns, omitted = (plan.told[-1].depth - told.cut, told.cut) if plan.told else (0, 0)
     outcome: Outcome = "hit" if conversation.head else "new"
     return Receipt(outcome, turns, omitted, tokens, conversation.version, read_as)
+
+
+@lru_cache(maxsize=256)
+def _joined(dialects: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """The same tuple for all conversations in which the same were spoken."""
+    return dialects if name in dialects else (*dialects, name)
 
 
 def _weight(turns: Sequence[Turn]) -> int:

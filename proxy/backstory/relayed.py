@@ -100,6 +100,7 @@ class Relayed(web.StreamResponse):
         await self.drained()
         self._eof_sent = True
         self._request = self._payload_writer = self._cookies = None
+        self.headers.clear()  # aiohttp keeps the last answer for as long as a connection idles
 
     def _spelled(self, request: web.BaseRequest) -> bytes:
         """The head, and with it how the body is framed for this client."""

@@ -14,6 +14,8 @@ V = TypeVar("V")
 
 SILENCE_SECONDS = 40.0
 _SWEEP_SECONDS = 10.0
+_SILENT_SWEEPS = int(SILENCE_SECONDS / _SWEEP_SECONDS)
+"""That have passed by; the one before which something was put may have come at once."""
 
 
 class Warm(Generic[K, V]):
@@ -23,7 +25,9 @@ class Warm(Generic[K, V]):
         """``most_weight``: of all values together, in whatever unit ``put`` is told."""
         self._most = most_weight
         self._weight = 0
-        self._kept: OrderedDict[K, tuple[V, int, float]] = OrderedDict()
+        self._kept: OrderedDict[K, tuple[V, int, int]] = OrderedDict()
+        # Sweeps so far: a clock that costs an entry nothing, for all of a time share its number.
+        self._sweeps = 0
         self._sweeper: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -40,14 +44,13 @@ class Warm(Generic[K, V]):
         self.drop(key)
         if weight > self._most:
             return
-        loop = asyncio.get_running_loop()
-        self._kept[key] = value, weight, loop.time()
+        self._kept[key] = value, weight, self._sweeps
         self._weight += weight
         while self._weight > self._most:
             _, (_, lighter, _) = self._kept.popitem(last=False)
             self._weight -= lighter
         if self._sweeper is None:
-            self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+            self._sweep_later()
 
     def drop(self, key: K) -> None:
         """Forget it."""
@@ -65,11 +68,14 @@ class Warm(Generic[K, V]):
 
     def _sweep(self) -> None:
         self._sweeper = None
-        loop = asyncio.get_running_loop()
-        silent = loop.time() - SILENCE_SECONDS
+        self._sweeps += 1
+        silent = self._sweeps - _SILENT_SWEEPS
         while self._kept:
             key, (_, _, since) = next(iter(self._kept.items()))
-            if since > silent:
-                self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+            if since >= silent:
+                self._sweep_later()
                 return
             self.drop(key)
+
+    def _sweep_later(self) -> None:
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)

@@ -29,6 +29,8 @@ _PURPOSE = b"backstory: content in a file of SQLite, AES-256-GCM"
 class Seal:
     """Closes and opens what belongs to the conversation with this key."""
 
+    __slots__ = ("_key",)
+
     def __init__(self, key: bytes) -> None:
         """``key`` is ``Conversation.key``; what seals is derived from it."""
         if len(key) != KEY_BYTES:
@@ -72,7 +74,12 @@ def open_turn(seal: Seal, sealed: bytes, name: bytes) -> tuple[bytes, bytes, byt
 @lru_cache(maxsize=1024)
 def place(owner: Owner, conversation: str) -> tuple[bytes, bytes, bytes]:
     """Tenant, subject and id as columns hold them: digests, for indexes leave copies of names."""
-    return _digest(owner.tenant), _digest(owner.subject), _digest(conversation)
+    return *_whose(owner), _digest(conversation)
+
+
+@lru_cache(maxsize=1024)
+def _whose(owner: Owner) -> tuple[bytes, bytes]:
+    return _digest(owner.tenant), _digest(owner.subject)
 
 
 def reply_mark(owner: Owner, reply_id: str) -> bytes | None:

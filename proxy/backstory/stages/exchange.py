@@ -158,6 +158,7 @@ def _tell(request: web.Request, under_way: Exchange, loop: asyncio.AbstractEvent
     }
     log.info("%s", {k: v for k, v in line.items() if v is not None})
     under_way.let_go()
+    del request[EXCHANGE]
 
 
 def _milliseconds(began: float, ended: float | None) -> float | None:

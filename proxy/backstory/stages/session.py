@@ -111,8 +111,9 @@ def _cookies_allowed(request: web.Request, settings: SessionSettings) -> bool:
         return False
     if settings.session == "always":
         return True
-    if any([name[:12].lower() == b"x-stainless-" for name, _ in request.raw_headers]):
-        return False
+    for name, _ in request.raw_headers:
+        if name[:12].lower() == b"x-stainless-":
+            return False
     return not _SDK.search(request.headers.get("User-Agent", ""))
 
 
