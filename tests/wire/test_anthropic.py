@@ -116,6 +116,29 @@ async def test_a_tool_loop_is_part_of_the_conversation(
     assert len(turns) == 3
 
 
+async def test_a_thread_that_the_upstream_keeps_is_left_to_it(
+    start_proxy: StartProxy, recording_upstream: RecordingUpstream
+) -> None:
+    """As the SDK's tool runner asks for it: history told by us would be there twice."""
+    recording_upstream.script = respond(
+        [*map(event, SAID), event(STOP)], "text/event-stream", "chunked"
+    )
+    proxy = await start_proxy(recording_upstream.url)
+    async with sdk(proxy, **BY_HEADER) as client:
+        assert await say(client, "Hi", stream=True) == "one"
+        thread = client.beta.messages.thread(model="m", max_tokens=64)
+        for _ in range(2):
+            async with thread.stream(said("again")) as events:
+                assert await events.get_final_text() == "one"
+                receipt = events.response.headers["Backstory-Memory"]
+                assert receipt == "skipped;reason=not_understood"
+    first, second = (json.loads(request.body) for request in recording_upstream.requests[1:])
+    assert first["messages"] == second["messages"] == [said("again")]
+    assert first["thread"] == {"type": "create"}
+    assert second["thread"] == {"type": "continue", "previous_message_id": "msg_1"}
+    assert len(await User(proxy.url).turns("trip")) == 1
+
+
 async def test_instructions_are_remembered(demo: str, start_proxy: StartProxy) -> None:
     proxy = await start_proxy(demo)
     async with sdk(proxy, **BY_HEADER) as client:

@@ -57,7 +57,7 @@ class Anthropic:
             text = decode(body)
             fields = walk_object(text)
             lists = fields.get("messages", ())
-            if len(lists) != 1:
+            if len(lists) != 1 or _keeps_thread(fields):
                 return None
             places = walk_array(text, lists[0].start)
             read = [read_message(v, text[start:end].encode()) for v, start, end in places]
@@ -146,6 +146,11 @@ class Anthropic:
 
 def _error(kind: str, message: str) -> bytes:
     return dump({"type": "error", "error": {"type": kind, "message": message}})
+
+
+def _keeps_thread(fields: Mapping[str, Sequence[Value]]) -> bool:
+    """The upstream keeps this conversation: told by us, it would be there twice."""
+    return any(thread.value is not None for thread in fields.get("thread", ()))
 
 
 def _pinned(fields: Mapping[str, Sequence[Value]]) -> tuple[Message, ...]:
