@@ -2,25 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import anthropic
 import pytest
-from aiohttp import web
 from anthropic import AsyncAnthropic
 from anthropic.types import MessageParam, ToolParam
 from tests.wire.answers import respond
 from tests.wire.clients import RawClient, request
-from tests.wire.conftest import Proxy, StartProxy, token
+from tests.wire.conftest import StartProxy, token
+from tests.wire.sdk import NAMED as BY_HEADER
+from tests.wire.sdk import anthropic_sdk as sdk
 from tests.wire.talking import AUTHORIZATION, NAMED, ask, chunk, one
 from tests.wire.upstreams import Answer, RecordingUpstream, Step
 from tests.wire.users import User
 
-from backstory.demo_upstream import create_demo_app
-
-BY_HEADER: Mapping[str, Any] = {"default_headers": {"Backstory-Conversation": "trip"}}
 WEATHER: ToolParam = {
     "name": "get_weather",
     "description": "The weather of a city",
@@ -30,27 +27,6 @@ WEATHER: ToolParam = {
         "required": ["city"],
     },
 }
-
-
-@pytest.fixture
-async def demo() -> AsyncIterator[str]:
-    """The URL of a demo upstream: it knows what stands in the messages, and nothing else."""
-    runner = web.AppRunner(create_demo_app(token_seconds=0.0), access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
-
-
-@asynccontextmanager
-async def sdk(
-    proxy: Proxy, subject: str = "ada", *, path: str = "", **options: Any
-) -> AsyncIterator[AsyncAnthropic]:
-    """A client of the SDK; nothing is retried, so that a test sees each error."""
-    given: dict[str, Any] = {"api_key": token(subject), "max_retries": 0} | options
-    async with AsyncAnthropic(base_url=proxy.url + path, **given) as client:
-        yield client
 
 
 def said(text: str) -> MessageParam:
@@ -128,7 +104,7 @@ async def test_a_thread_that_the_upstream_keeps_is_left_to_it(
         assert await say(client, "Hi", stream=True) == "one"
         thread = client.beta.messages.thread(model="m", max_tokens=64)
         for _ in range(2):
-            async with thread.stream(said("again")) as events:
+            async with thread.stream({"role": "user", "content": "again"}) as events:
                 assert await events.get_final_text() == "one"
                 receipt = events.response.headers["Backstory-Memory"]
                 assert receipt == "skipped;reason=not_understood"
