@@ -3,8 +3,9 @@
 A client is a program: it reads a plan as JSON from standard input, asks each turn of it as a user of
 that client would, and prints JSON lines: first its name and version, then for each turn the reply
 and, where the client shows an answer's headers, the receipt and the conversation. The plan holds
-``url`` (to which the program adds what its users add, such as ``/v1``), ``headers``, ``stream`` and
-``turns``, each with a ``token`` and a ``text``.
+``url`` (to which the program adds what its users add, such as ``/v1``), ``headers``, ``stream``,
+``turns``, each with a ``token`` and a ``text``, and what only some clients can do: ``chain`` (each
+turn names the response before it) and ``tool`` (offered in each turn, and run when it is asked for).
 """
 
 import asyncio
@@ -27,8 +28,8 @@ VENV = ROOT / ".venv-clients"
 MODULES = HERE / "node/node_modules"
 DEADLINE_SECONDS = 120.0
 
-Way = Literal["header", "prefix", "cookie"]
-"""How a client names its conversation."""
+Way = Literal["header", "prefix", "cookie", "response"]
+"""How a client names its conversation; ``response``: by the response before, as the API has it."""
 
 Home = Literal["here", "venv", "node", "npm"]
 """Where its program runs: with the test's own packages, in ``.venv-clients``, in bare Node.js, or in
@@ -52,6 +53,12 @@ class Client:
     """Cookies it keeps without being asked: none, one jar for each API key, or one for all."""
     transcript: bool = False
     """Sends all that was said before, not only what is new."""
+    raw: bool = False
+    """Of an API without messages, which has a memory only where a request names its conversation."""
+    tools: bool = False
+    """Offers a tool, and runs it when it is asked for."""
+    spelling_bytes: int = 80
+    """What a turn, as its API spells it, has besides its texts: at most."""
     shows_headers: bool = True
     """Its user can see the receipt."""
 
@@ -61,6 +68,30 @@ class Client:
         if self.home in ("venv", "npm"):
             return f"{self.name}: its packages are installed by scripts/clients"
         return ""
+
+    @property
+    def chains(self) -> bool:
+        """Of an API that can name the response before, so that without a name each is a beginning."""
+        return "response" in self.ways
+
+    @property
+    def tool_ways(self) -> tuple[Way, ...]:
+        """How its conversation is named where it calls tools: once for each way to tell the loop."""
+        ways: tuple[Way, ...] = ("header", "response") if self.chains else ("header",)
+        return ways if self.tools else ()
+
+
+TOOL: Mapping[str, object] = {
+    "name": "get_weather",
+    "description": "The weather of a city",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string"}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+}
+"""What a client with tools offers; where its SDK makes this from a function, the program has that."""
 
 
 class Asked(NamedTuple):
@@ -98,8 +129,10 @@ async def talk(
     turns: Sequence[Asked],
     *,
     stream: bool = False,
+    tool: bool = False,
     headers: Mapping[str, str] | None = None,
     prefix: str = "",
+    chain: bool = False,
 ) -> Talk:
     """Run the client from its start to its end; skips the test if it is not installed.
 
@@ -109,13 +142,17 @@ async def talk(
         url: of a server: scheme, host and port.
         turns: asked one after the other, by one process.
         stream: ask for streamed answers.
+        tool: offer ``TOOL``.
         headers: sent with each request.
         prefix: put behind ``url``, in front of the path that the client adds itself.
+        chain: name the response before.
     """
     plan = {
         "url": url + prefix,
         "headers": dict(headers or {}),
         "stream": stream,
+        "tool": TOOL if tool else None,
+        "chain": chain,
         "turns": [turn._asdict() for turn in turns],
     }
     process = await asyncio.create_subprocess_exec(
@@ -157,7 +194,8 @@ def command(client: Client) -> list[str]:
 def clean_environment(folder: Path) -> dict[str, str]:
     """This process's, less what would change a client, and a home of its own."""
     unwanted = ("_proxy", "_PROXY")
-    prefixes = ("OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LITELLM_", "LLM_")
+    products = ("AI", "ANTHROPIC", "LANGCHAIN", "LANGSMITH", "LITELLM", "LLM", "OLLAMA", "OPENAI")
+    prefixes = tuple(f"{name}_" for name in products)
     kept = {
         name: value
         for name, value in environment().items()

@@ -23,9 +23,14 @@ class Named(NamedTuple):
         return f"/-/c/{self.text}" if self.way == "prefix" else ""
 
     @property
+    def chain(self) -> bool:
+        """Whether each turn is to name the response before it."""
+        return self.way == "response"
+
+    @property
     def conversation(self) -> str | None:
         """Its id; ``None`` if an answer will say it."""
-        return None if self.way == "cookie" else self.text
+        return self.text if self.way in ("header", "prefix") else None
 
 
 def new_name() -> str:

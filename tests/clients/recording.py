@@ -1,11 +1,11 @@
 """The demo upstream with a recorder in it: as many APIs as the demo speaks, and who asked it what."""
 
-import json
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from tests.clients.told import Told, told
 
 from backstory.demo_upstream import create_demo_app
 
@@ -18,10 +18,9 @@ class Request(NamedTuple):
     body: bytes
 
     @property
-    def texts(self) -> list[tuple[str, str]]:
-        """Role and text of each message."""
-        messages: list[dict[str, Any]] = json.loads(self.body)["messages"]
-        return [(message["role"], message["content"]) for message in messages]
+    def told(self) -> list[Told]:
+        """What its messages tell."""
+        return told(self.body)
 
 
 @dataclass

@@ -17,9 +17,15 @@ HEAD = (
     "keeps cookies",
     "known by",
     "remembered",
+    "tool loops",
     "12 turns upstream",
 )
-WAYS: dict[Way, str] = {"header": "header", "prefix": "URL", "cookie": "cookie"}
+WAYS: dict[Way, str] = {
+    "header": "header",
+    "prefix": "URL",
+    "cookie": "cookie",
+    "response": "`previous_response_id`",
+}
 JARS = {"none": "no", "key": "one jar a key", "process": "one jar"}
 
 
@@ -41,6 +47,7 @@ class Seen:
         self._versions: dict[str, str] = {}
         self._looks: dict[str, str] = {}
         self._talks: dict[str, int] = defaultdict(int)
+        self._calls: dict[str, int] = defaultdict(int)
         self._sizes: dict[str, list[int]] = {}
 
     def version(self, client: Client, text: str) -> None:
@@ -54,6 +61,10 @@ class Seen:
     def remembered(self, client: Client, way: str) -> None:
         """One more conversation of three turns was stored and answered as it should."""
         self._talks[client.name] += 1
+
+    def called(self, client: Client) -> None:
+        """One more conversation with a tool in it was stored and told as it should."""
+        self._calls[client.name] += 1
 
     def grew(self, client: Client, sizes: list[int]) -> None:
         """How large its requests arrived upstream."""
@@ -73,13 +84,20 @@ class Seen:
         page.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
     def _row(self, client: Client) -> tuple[str, ...]:
-        name, wanted = client.name, 2 * len(client.ways)
-        if self._talks[name] != wanted:
-            raise LookupError(f"{name}: {self._talks[name]} of {wanted} talks were remembered")
+        name = client.name
+        counts = (
+            _all_of(2 * len(client.ways), self._talks[name], f"{name}: talks"),
+            _all_of(2 * len(client.tool_ways), self._calls[name], f"{name}: tool loops"),
+        )
         sizes = self._sizes[name]
-        grown = f"{sizes[0]} to {sizes[-1]} bytes, {(sizes[-1] - sizes[0]) // 11} a turn"
-        talks = f"{self._talks[name]} of {wanted}"
-        return (name, self._versions[name], *declared(client), self._looks[name], talks, grown)
+        grown = f"{sizes[0]} to {sizes[-1]} bytes, {(sizes[-1] - sizes[1]) // 10} a turn"
+        return (name, self._versions[name], *declared(client), self._looks[name], *counts, grown)
+
+
+def _all_of(wanted: int, found: int, what: str) -> str:
+    if found != wanted:
+        raise LookupError(f"{what}: {found} of {wanted} were remembered")
+    return f"{found} of {wanted}" if wanted else "none"
 
 
 def line(cells: Iterable[str]) -> str:

@@ -8,8 +8,8 @@ from tests.clients.conftest import Town
 from tests.clients.names import Named, new_name, session_for
 from tests.clients.suite import CLIENTS, REWRITING, param
 from tests.clients.table import Seen
+from tests.clients.told import Told, stored
 from tests.wire.conftest import token
-from tests.wire.users import User
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -34,7 +34,14 @@ async def test_three_turns_are_one_conversation(
     name = Named(way, new_name())
     turns = [Asked(token(), text) for text in QUESTIONS]
     done = await talk(
-        client, tmp_path, proxy.url, turns, stream=stream, headers=name.headers, prefix=name.prefix
+        client,
+        tmp_path,
+        proxy.url,
+        turns,
+        stream=stream,
+        headers=name.headers,
+        prefix=name.prefix,
+        chain=name.chain,
     )
     assert done.texts == ANSWERS
     conversation = name.conversation or done.said[0].conversation
@@ -43,8 +50,10 @@ async def test_three_turns_are_one_conversation(
         assert {said.conversation for said in done.said} == {conversation}
         receipts = [(said.receipt or "").partition(";")[0] for said in done.said]
         assert receipts == ["new", "hit", "hit"]
-    stored = await User(proxy.url).turns(conversation)
-    assert stored == [list(turn) for turn in zip(QUESTIONS, ANSWERS, strict=True)]
+    assert await stored(proxy.url, conversation) == [
+        [Told("user", asked), Told("assistant", said)]
+        for asked, said in zip(QUESTIONS, ANSWERS, strict=True)
+    ]
     seen.version(client, done.version)
     seen.remembered(client, way)
 
@@ -58,8 +67,7 @@ async def test_a_transcript_that_is_rewritten_is_one_conversation(
     turns = [Asked(token(), text) for text in QUESTIONS]
     done = await talk(REWRITING, tmp_path, proxy.url, turns, stream=stream, headers=name.headers)
     assert done.texts == ANSWERS
-    stored = await User(proxy.url).turns(name.text)
-    asked, replies = zip(*stored, strict=True)
-    assert list(replies) == ANSWERS
-    assert list(asked[:2]) == QUESTIONS[:2], "as the client tells it now"
-    assert asked[2].startswith(QUESTIONS[2])
+    asked, replies = zip(*await stored(proxy.url, name.text), strict=True)
+    assert [said.text for said in replies] == ANSWERS
+    assert [each.text for each in asked[:2]] == QUESTIONS[:2], "as the client tells it now"
+    assert asked[2].text.startswith(QUESTIONS[2])

@@ -26,7 +26,7 @@ async def test_a_client_does_what_its_row_says(
     town.recording.take()
     done = await talk(client, tmp_path, town.recording.url, TURNS)
     requests = town.recording.take()
-    sent = [len(request.texts) for request in requests]
+    sent = [len(request.told) for request in requests]
     assert sent == [1, 1 + 2 * client.transcript, 1]
     assert ["cookie" in request.headers for request in requests] == JARS[client.jar]
     keys = [request.headers["authorization"] for request in requests]

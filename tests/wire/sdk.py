@@ -1,9 +1,10 @@
-"""The real OpenAI SDK as a client of a test's proxy."""
+"""The real SDKs as clients of a test's proxy."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
 from openai.types.chat import ChatCompletionMessageParam
 from tests.wire.conftest import Proxy, token
@@ -16,10 +17,22 @@ NAMED: Mapping[str, Any] = {"default_headers": {"Backstory-Conversation": "trip"
 async def sdk(
     proxy: Proxy, subject: str = "ada", *, path: str = "/v1", **options: Any
 ) -> AsyncIterator[AsyncOpenAI]:
-    """A client of the SDK; nothing is retried, so that a test sees each error."""
-    given: dict[str, Any] = {"api_key": token(subject), "max_retries": 0} | options
-    async with AsyncOpenAI(base_url=proxy.url + path, **given) as client:
+    """A client of OpenAI's; nothing is retried, so that a test sees each error."""
+    async with AsyncOpenAI(base_url=proxy.url + path, **_given(subject, options)) as client:
         yield client
+
+
+@asynccontextmanager
+async def anthropic_sdk(
+    proxy: Proxy, subject: str = "ada", *, path: str = "", **options: Any
+) -> AsyncIterator[AsyncAnthropic]:
+    """The same of Anthropic's."""
+    async with AsyncAnthropic(base_url=proxy.url + path, **_given(subject, options)) as client:
+        yield client
+
+
+def _given(subject: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"api_key": token(subject), "max_retries": 0, **options}
 
 
 def said(text: str) -> ChatCompletionMessageParam:

@@ -2,25 +2,22 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import anthropic
 import pytest
-from aiohttp import web
 from anthropic import AsyncAnthropic
 from anthropic.types import MessageParam, ToolParam
 from tests.wire.answers import respond
 from tests.wire.clients import RawClient, request
-from tests.wire.conftest import Proxy, StartProxy, token
+from tests.wire.conftest import StartProxy, token
+from tests.wire.sdk import NAMED as BY_HEADER
+from tests.wire.sdk import anthropic_sdk as sdk
 from tests.wire.talking import AUTHORIZATION, NAMED, ask, chunk, one
 from tests.wire.upstreams import Answer, RecordingUpstream, Step
 from tests.wire.users import User
 
-from backstory.demo_upstream import create_demo_app
-
-BY_HEADER: Mapping[str, Any] = {"default_headers": {"Backstory-Conversation": "trip"}}
 WEATHER: ToolParam = {
     "name": "get_weather",
     "description": "The weather of a city",
@@ -30,27 +27,6 @@ WEATHER: ToolParam = {
         "required": ["city"],
     },
 }
-
-
-@pytest.fixture
-async def demo() -> AsyncIterator[str]:
-    """The URL of a demo upstream: it knows what stands in the messages, and nothing else."""
-    runner = web.AppRunner(create_demo_app(token_seconds=0.0), access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
-
-
-@asynccontextmanager
-async def sdk(
-    proxy: Proxy, subject: str = "ada", *, path: str = "", **options: Any
-) -> AsyncIterator[AsyncAnthropic]:
-    """A client of the SDK; nothing is retried, so that a test sees each error."""
-    given: dict[str, Any] = {"api_key": token(subject), "max_retries": 0} | options
-    async with AsyncAnthropic(base_url=proxy.url + path, **given) as client:
-        yield client
 
 
 def said(text: str) -> MessageParam:
@@ -114,6 +90,29 @@ async def test_a_tool_loop_is_part_of_the_conversation(
         assert await say(client, "How many messages do you see?") == "I see 5 messages."
     turns = await User(proxy.url).turns("trip")
     assert len(turns) == 3
+
+
+async def test_a_thread_that_the_upstream_keeps_is_left_to_it(
+    start_proxy: StartProxy, recording_upstream: RecordingUpstream
+) -> None:
+    """As the SDK's tool runner asks for it: history told by us would be there twice."""
+    recording_upstream.script = respond(
+        [*map(event, SAID), event(STOP)], "text/event-stream", "chunked"
+    )
+    proxy = await start_proxy(recording_upstream.url)
+    async with sdk(proxy, **BY_HEADER) as client:
+        assert await say(client, "Hi", stream=True) == "one"
+        thread = client.beta.messages.thread(model="m", max_tokens=64)
+        for _ in range(2):
+            async with thread.stream({"role": "user", "content": "again"}) as events:
+                assert await events.get_final_text() == "one"
+                receipt = events.response.headers["Backstory-Memory"]
+                assert receipt == "skipped;reason=not_understood"
+    first, second = (json.loads(request.body) for request in recording_upstream.requests[1:])
+    assert first["messages"] == second["messages"] == [said("again")]
+    assert first["thread"] == {"type": "create"}
+    assert second["thread"] == {"type": "continue", "previous_message_id": "msg_1"}
+    assert len(await User(proxy.url).turns("trip")) == 1
 
 
 async def test_instructions_are_remembered(demo: str, start_proxy: StartProxy) -> None:

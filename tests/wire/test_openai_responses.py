@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import openai
 import pytest
-from aiohttp import web
 from openai import AsyncOpenAI
 from openai.types.responses import (
     FunctionToolParam,
@@ -23,7 +22,6 @@ from tests.wire.talking import AUTHORIZATION, stored
 from tests.wire.talking import NAMED as NAME
 from tests.wire.upstreams import Answer, RecordingUpstream, Step
 
-from backstory.demo_upstream import create_demo_app
 from backstory.demo_upstream.openai_response import Response as Told
 from backstory.demo_upstream.tokens import generate
 from backstory.errors import StoreUnavailable
@@ -40,16 +38,6 @@ WEATHER: FunctionToolParam = {
         "required": ["city"],
     },
 }
-
-
-@pytest.fixture
-async def demo() -> AsyncIterator[str]:
-    """The URL of a demo upstream: it knows what stands in the items, and nothing else."""
-    runner = web.AppRunner(create_demo_app(token_seconds=0.0), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
 
 
 async def ask(

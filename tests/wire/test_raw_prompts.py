@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from aiohttp import web
 from tests.wire.answers import respond
 from tests.wire.clients import RawClient, Received
 from tests.wire.conftest import Proxy, StartProxy, token
@@ -18,8 +17,6 @@ from tests.wire.sdk import sdk
 from tests.wire.server import Server, reserved_port
 from tests.wire.talking import AUTHORIZATION, NAMED, ask, chunk, one, stored
 from tests.wire.upstreams import Answer, RecordingUpstream, Step
-
-from backstory.demo_upstream import create_demo_app
 
 TURNS = (
     ("My name is Ada.", "Hello, Ada!"),
@@ -85,16 +82,6 @@ STREAMED = (
     Api("ollama-streamed", "/api/generate", "prompt", {}, _joined("response")),
 )
 APIS = (COMPLETIONS, TGI, LLAMACPP, OLLAMA)
-
-
-@pytest.fixture
-async def demo() -> AsyncIterator[str]:
-    """The URL of a demo upstream: it knows what stands in the prompt, and nothing else."""
-    runner = web.AppRunner(create_demo_app(token_seconds=0.0), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
 
 
 async def say(proxy: Proxy, api: Api, text: str, *headers: tuple[str, str]) -> Received:

@@ -1,28 +1,13 @@
 """Responses that name the one before them: the chain is kept here, whatever the upstream can do."""
 
-from collections.abc import AsyncIterator
-
 import openai
 import pytest
-from aiohttp import web
 from openai import AsyncOpenAI
 from openai.types.responses import Response, ResponseCompletedEvent
 from tests.wire.conftest import StartProxy
 from tests.wire.sdk import sdk
 
-from backstory.demo_upstream import create_demo_app
-
 COUNT = "How many messages do you see?"
-
-
-@pytest.fixture
-async def demo() -> AsyncIterator[str]:
-    """The URL of a demo upstream, which refuses ``previous_response_id`` and ``conversation``."""
-    runner = web.AppRunner(create_demo_app(token_seconds=0.0), access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
 
 
 async def ask(

@@ -56,7 +56,7 @@ class Anthropic:
         try:
             text, fields = walk(body, "messages", begun)
             listed = read_list(text, fields, "messages", read_message, begun, pins=False)
-            if listed is None:
+            if listed is None or _keeps_thread(fields):
                 return None
             claimed, new = _chat.split(merged(listed.messages))
             pinned = _pinned(fields)
@@ -140,6 +140,11 @@ class Anthropic:
 
 def _error(kind: str, message: str) -> bytes:
     return dump({"type": "error", "error": {"type": kind, "message": message}})
+
+
+def _keeps_thread(fields: Mapping[str, Sequence[Value]]) -> bool:
+    """The upstream keeps this conversation: told by us, it would be there twice."""
+    return any(thread.value is not None for thread in fields.get("thread", ()))
 
 
 def _pinned(fields: Mapping[str, Sequence[Value]]) -> tuple[Message, ...]:

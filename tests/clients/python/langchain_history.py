@@ -6,8 +6,13 @@ from importlib.metadata import version
 from typing import Any
 
 from langchain_core.chat_history import InMemoryChatMessageHistory  # type: ignore[import-not-found]
-from langchain_core.messages import AIMessageChunk, HumanMessage  # type: ignore[import-not-found]
+from langchain_core.messages import (  # type: ignore[import-not-found]
+    AIMessageChunk,
+    HumanMessage,
+    ToolMessage,
+)
 from langchain_core.runnables.history import RunnableWithMessageHistory  # type: ignore[import-not-found]
+from langchain_core.tools import tool  # type: ignore[import-not-found]
 from langchain_openai import ChatOpenAI  # type: ignore[import-not-found]
 
 plan = json.load(sys.stdin)
@@ -20,6 +25,22 @@ def history(session_id: str) -> InMemoryChatMessageHistory:
     return histories.setdefault(session_id, InMemoryChatMessageHistory())
 
 
+@tool  # type: ignore[untyped-decorator]
+def get_weather(city: str) -> str:
+    """The weather of a city."""
+    return f"12 degrees in {city}"
+
+
+def say(chat: RunnableWithMessageHistory, messages: list[Any], session: Any) -> Any:
+    """The message that answers."""
+    if not plan["stream"]:
+        return chat.invoke(messages, config=session)
+    answer: Any = AIMessageChunk("")
+    for piece in chat.stream(messages, config=session):
+        answer += piece
+    return answer
+
+
 for turn in plan["turns"]:
     model = ChatOpenAI(
         model="m",
@@ -28,15 +49,16 @@ for turn in plan["turns"]:
         default_headers=plan["headers"],
         include_response_headers=True,
     )
-    chat = RunnableWithMessageHistory(model, history)
+    asked = model.bind_tools([get_weather]) if plan["tool"] else model
+    chat = RunnableWithMessageHistory(asked, history)
     session: Any = {"configurable": {"session_id": turn["token"]}}
-    question = [HumanMessage(turn["text"])]
-    if plan["stream"]:
-        answer: Any = AIMessageChunk("")
-        for piece in chat.stream(question, config=session):
-            answer += piece
-    else:
-        answer = chat.invoke(question, config=session)
+    answer = say(chat, [HumanMessage(turn["text"])], session)
+    while answer.tool_calls:
+        results = [
+            ToolMessage(get_weather.invoke(call["args"]), tool_call_id=call["id"])
+            for call in answer.tool_calls
+        ]
+        answer = say(chat, results, session)
     seen = answer.response_metadata.get("headers", {})
     print(
         json.dumps(

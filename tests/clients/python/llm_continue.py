@@ -10,6 +10,12 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+FUNCTION = """
+def get_weather(city: str) -> str:
+    "The weather of a city"
+    return f"12 degrees in {city}"
+"""
+
 plan = json.load(sys.stdin)
 print(json.dumps({"client": "llm", "version": version("llm")}))
 folders: dict[str, Path] = {}
@@ -25,11 +31,14 @@ for turn in plan["turns"]:
             "api_base": plan["url"] + "/v1",
             "headers": plan["headers"],
             "api_key_name": "backstory",
+            "supports_tools": True,
         }
         # JSON is YAML
         (folder / "extra-openai-models.yaml").write_text(json.dumps([model]))
     else:
         command.append("-c")
+    if plan["tool"]:
+        command += ["--functions", FUNCTION]
     if not plan["stream"]:
         command.append("--no-stream")
     answer = subprocess.run(

@@ -137,6 +137,16 @@ def test_what_is_no_list_of_messages_is_not_read(body: bytes) -> None:
     assert CLAUDE.read_prompt(body) is None
 
 
+@pytest.mark.parametrize(
+    "thread", [{"type": "create"}, {"type": "continue", "previous_message_id": "msg_1"}]
+)
+def test_a_thread_that_the_upstream_keeps_is_its_own(thread: dict[str, str]) -> None:
+    """Told by us as well, all of it would be there twice."""
+    body = {"messages": [USER]}
+    assert CLAUDE.read_prompt(json.dumps(body | {"thread": thread}).encode()) is None
+    assert CLAUDE.read_prompt(json.dumps(body | {"thread": None}).encode()) is not None
+
+
 @pytest.mark.parametrize(("limit", "auxiliary"), [(0, True), (1, True), (2, False), (None, False)])
 def test_a_cache_warm_up_is_housekeeping(limit: object, auxiliary: bool) -> None:
     assert prompt(USER, max_tokens=limit).auxiliary is auxiliary
