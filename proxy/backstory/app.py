@@ -15,6 +15,7 @@ from aiohttp.typedefs import Middleware
 
 from backstory import stages
 from backstory.body import ignore_expect
+from backstory.buffers import Buffers
 from backstory.config import Config
 from backstory.errors import ConfigError, StoreUnavailable
 from backstory.exchange import of
@@ -32,9 +33,18 @@ from backstory.upstream_head import UpstreamHead
 
 log = logging.getLogger(__name__)
 
+BUFFERS = web.AppKey("buffers", Buffers)
+"""Where an application keeps its account of memory for bodies."""
+
 
 def chain(
-    config: Config, ring: Ring, table: RouteTable, memory: Memory, tasks: Tasks, prefix: str = ""
+    config: Config,
+    ring: Ring,
+    table: RouteTable,
+    memory: Memory,
+    tasks: Tasks,
+    buffers: Buffers,
+    prefix: str = "",
 ) -> tuple[tuple[str, Middleware], ...]:
     """The stages, outermost first. Nothing else decides their order."""
     seal = CookieSeal(ring, config.session_max_age_seconds)
@@ -42,7 +52,7 @@ def chain(
         ("exchange", stages.exchange(table, via=config.via, prefix=prefix)),
         ("auth", stages.auth(config, ring, strict=config.strict)),
         ("session", stages.session(config, seal, trusted_proxies=config.trusted_proxies)),
-        ("memory", stages.memory(memory, config, tasks)),
+        ("memory", stages.memory(memory, config, tasks, buffers)),
     )
 
 
@@ -91,8 +101,10 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
             return await manage(request)
         return await forward(request)
 
-    stages_in_order = chain(config, key_ring(config), table, memory, tasks, prefix)
+    buffers = Buffers(config.max_buffered_bytes, wait_seconds=config.buffer_seconds)
+    stages_in_order = chain(config, key_ring(config), table, memory, tasks, buffers, prefix)
     app = web.Application(middlewares=[stage for _, stage in stages_in_order])
+    app[BUFFERS] = buffers
     everything = _Everything("/")
     app.router.register_resource(everything)
     everything.anything = everything.add_route("*", handle, expect_handler=ignore_expect)

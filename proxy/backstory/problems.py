@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
+from backstory.buffers import COST
 from backstory.known_clients import configured
 from backstory.settings import (
     MINIMUM_SECRET_BYTES,
@@ -173,7 +174,7 @@ def session_problems(config: SessionSettings) -> list[str]:
 
 
 def memory_problems(config: MemorySettings) -> list[str]:
-    """Windows of which nobody knows how large they are."""
+    """Windows of which nobody knows how large they are, and requests that never fit."""
     found = []
     for entry in config.context_windows:
         model, _, tokens = entry.rpartition("=")
@@ -181,6 +182,12 @@ def memory_problems(config: MemorySettings) -> list[str]:
             found.append(
                 f"context_windows: {entry!r} is not model=tokens; write for instance llama-3*=8192"
             )
+    largest = max(config.max_body_bytes, config.max_decoded_bytes)
+    if 0 < config.max_buffered_bytes < COST * largest < math.inf:
+        found.append(
+            f"max_buffered_bytes: the largest request could never be read; at least {COST * largest},"
+            f" or lower max_body_bytes and max_decoded_bytes (each byte of them counts {COST} times)"
+        )
     return found
 
 

@@ -14,7 +14,12 @@ from backstory.config import Config, load, settings
 from backstory.errors import ConfigError, StoreUnavailable
 from backstory.log import to_stderr
 from backstory.problems import split_address
-from backstory.run_options import RUN_APP, calm_garbage_collection, new_event_loop
+from backstory.run_options import (
+    RUN_APP,
+    calm_garbage_collection,
+    give_back_large_blocks,
+    new_event_loop,
+)
 from backstory.supervisor import Supervisor
 
 Beside = Callable[[web.Application], AsyncIterator[None]]
@@ -93,6 +98,7 @@ def _run(
         app = create_app(config)
         app.cleanup_ctx.extend(beside)
         calm_garbage_collection()
+        give_back_large_blocks()
         options = RUN_APP | {"shutdown_timeout": config.drain_timeout_seconds}
         try:
             web.run_app(

@@ -188,6 +188,14 @@ class MemorySettings:
     max_answer_bytes: int = setting(
         16777216, "largest answer that is remembered (16 MiB); a larger one is relayed all the same"
     )
+    max_buffered_bytes: int = setting(
+        1073741824,
+        "memory that bodies may take at once, in each process (1 GiB): six bytes for each byte of a"
+        " request on a memory route, of the history told with it, and of the copy of its answer",
+    )
+    buffer_seconds: float = setting(
+        5.0, "longest wait of a body of more than 64 KiB for room in that memory"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
