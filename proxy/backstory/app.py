@@ -21,6 +21,7 @@ from backstory.errors import ConfigError, StoreUnavailable
 from backstory.exchange import of
 from backstory.keys import Ring, read_or_make
 from backstory.manage import PREFIX, Manage
+from backstory.metrics import Tally
 from backstory.recall import Memory
 from backstory.registry import dialects_of, load_policy, load_store
 from backstory.relayed import end_after_chunks, leave_head_alone
@@ -45,11 +46,12 @@ def chain(
     tasks: Tasks,
     buffers: Buffers,
     prefix: str = "",
+    tally: Tally | None = None,
 ) -> tuple[tuple[str, Middleware], ...]:
     """The stages, outermost first. Nothing else decides their order."""
     seal = CookieSeal(ring, config.session_max_age_seconds)
     return (
-        ("exchange", stages.exchange(table, via=config.via, prefix=prefix)),
+        ("exchange", stages.exchange(table, via=config.via, prefix=prefix, tally=tally)),
         ("auth", stages.auth(config, ring, strict=config.strict)),
         ("session", stages.session(config, seal, trusted_proxies=config.trusted_proxies)),
         ("memory", stages.memory(memory, config, tasks, buffers)),
@@ -72,10 +74,13 @@ def setup(app: web.Application, config: Config, *, prefix: str) -> None:
     app.add_subapp(prefix, create_app(config, prefix=prefix))
 
 
-def create_app(config: Config, *, prefix: str = "") -> web.Application:
+def create_app(config: Config, *, prefix: str = "", tally: Tally | None = None) -> web.Application:
     """The whole server as an application.
 
-    ``prefix``: what every path begins with, where it is a part of another one (``setup``).
+    Args:
+        config: all settings.
+        prefix: what every path begins with, where it is a part of another one (``setup``).
+        tally: counts what it does.
 
     Raises:
         ConfigError: with every problem of ``config``.
@@ -101,8 +106,12 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
             return await manage(request)
         return await forward(request)
 
-    buffers = Buffers(config.max_buffered_bytes, wait_seconds=config.buffer_seconds)
-    stages_in_order = chain(config, key_ring(config), table, memory, tasks, buffers, prefix)
+    buffers = Buffers(
+        config.max_buffered_bytes,
+        wait_seconds=config.buffer_seconds,
+        balance=tally.buffered if tally else None,
+    )
+    stages_in_order = chain(config, key_ring(config), table, memory, tasks, buffers, prefix, tally)
     app = web.Application(middlewares=[stage for _, stage in stages_in_order])
     app[BUFFERS] = buffers
     everything = _Everything("/")

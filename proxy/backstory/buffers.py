@@ -35,13 +35,30 @@ class NoRoom(BackstoryError):
 class Buffers:
     """The account. Used from one event loop."""
 
-    def __init__(self, limit_bytes: int, *, wait_seconds: float) -> None:
-        """``limit_bytes``: of memory; ``wait_seconds``: how long a large body waits for room."""
-        self.taken = 0
-        """Bytes of memory: the sum of all shares."""
+    def __init__(
+        self,
+        limit_bytes: int,
+        *,
+        wait_seconds: float,
+        balance: "list[int] | memoryview[int] | None" = None,
+    ) -> None:
+        """An empty account.
+
+        Args:
+            limit_bytes: of memory.
+            wait_seconds: how long a large body waits for room.
+            balance: where its one number is kept, if others are to see it.
+        """
+        self.balance = [0] if balance is None else balance
+        """Bytes of memory, one number: the sum of all shares."""
         self._limit = limit_bytes
         self._wait_seconds = wait_seconds
         self._waiting: deque[tuple[Share, int, asyncio.Future[None]]] = deque()
+
+    @property
+    def taken(self) -> int:
+        """Bytes of memory: the sum of all shares."""
+        return self.balance[0]
 
     @property
     def waiting(self) -> int:
@@ -54,7 +71,7 @@ class Buffers:
 
     def has_room(self, cost: int) -> bool:
         """Whether so much more memory may be taken."""
-        return self.taken + cost <= self._limit
+        return self.balance[0] + cost <= self._limit
 
     async def wait(self, share: "Share", cost: int) -> None:
         """See ``Share.wait``. First come, first served."""
@@ -135,4 +152,4 @@ class Share:
     def charge(self, cost: int) -> None:
         """Take memory, whether there is room or not; less than zero gives it back."""
         self.taken += cost
-        self._buffers.taken += cost
+        self._buffers.balance[0] += cost

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from backstory.buffers import Share
 from backstory.model import Answer, Identity, Mode, Verdict
+from backstory.recall import Recalled
 from backstory.receipt import Receipt
 from backstory.routes import Route
 from backstory.tee import Tee
@@ -65,6 +66,8 @@ class Exchange:
     """``session``: why the cookie did not count."""
     before_head: list[Hook]
     """Called between making the response and sending its head: the last moment for a header."""
+    told: Recalled | None = None
+    """``memory``: the prompt with the history that was last put in front of it."""
     share: Share | None = None
     """``memory``: what this exchange has taken of the memory for bodies."""
     recalled: bool = False

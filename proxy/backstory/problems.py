@@ -49,6 +49,11 @@ def address_problems(server: ServerSettings, auth: AuthSettings) -> list[str]:
                 "auth: off, and listen is not a loopback address: anybody who reaches it could use"
                 " the upstream; add --allow-open if that is meant, or use auth = jwt"
             )
+    if server.admin_listen != "off":
+        try:
+            split_address(server.admin_listen)
+        except ValueError as exc:
+            found.append(f"admin_listen: {exc}, and not off")
     for network in server.trusted_proxies:
         try:
             ipaddress.ip_network(network, strict=False)

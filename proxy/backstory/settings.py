@@ -46,6 +46,10 @@ class ServerSettings:
     """Where we listen."""
 
     listen: str = setting("127.0.0.1:7001", "`HOST:PORT` to listen on; port 0 takes a free one")
+    admin_listen: str = setting(
+        "off",
+        "`HOST:PORT` of a listener of its own for `GET /metrics`, or `off`; it asks for no token",
+    )
     workers: int = setting(
         1, "processes that serve requests; a supervisor starts a dead one again (SQLite only)"
     )

@@ -242,6 +242,7 @@ class Settler:
     def tell(self) -> None:
         """Put the history into the request, and say so."""
         exchange, recalled = self._exchange, self._recalled
+        exchange.told = recalled
         body = self._plain = recalled.body()
         exchange.rewritten = body is not recalled.prompt.body
         exchange.body = body if exchange.rewritten else self._as_sent
