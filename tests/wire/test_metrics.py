@@ -36,7 +36,11 @@ class Watched(Server):
         super().__init__(directory, ports[0], upstream, env)
         self.admin = f"http://127.0.0.1:{ports[1]}"
         admin = ("--admin-listen", f"127.0.0.1:{ports[1]}")
-        self.options = (*self.options, *admin, "--workers", str(workers))
+        self._watched = (*admin, "--workers", str(workers))
+
+    def program(self) -> tuple[str, ...]:
+        """See ``Server``."""
+        return (*super().program(), *self._watched)
 
     async def page(self) -> str:
         """What is said now."""
