@@ -15,11 +15,13 @@ from aiohttp.typedefs import Middleware
 
 from backstory import stages
 from backstory.body import ignore_expect
+from backstory.buffers import Buffers
 from backstory.config import Config
 from backstory.errors import ConfigError, StoreUnavailable
 from backstory.exchange import of
 from backstory.keys import Ring, read_or_make
 from backstory.manage import PREFIX, Manage
+from backstory.metrics import Tally
 from backstory.recall import Memory
 from backstory.registry import dialects_of, load_policy, load_store, load_tokenizer
 from backstory.relayed import end_after_chunks, leave_head_alone
@@ -32,17 +34,27 @@ from backstory.upstream_head import UpstreamHead
 
 log = logging.getLogger(__name__)
 
+BUFFERS = web.AppKey("buffers", Buffers)
+"""Where an application keeps its account of memory for bodies."""
+
 
 def chain(
-    config: Config, ring: Ring, table: RouteTable, memory: Memory, tasks: Tasks, prefix: str = ""
+    config: Config,
+    ring: Ring,
+    table: RouteTable,
+    memory: Memory,
+    tasks: Tasks,
+    buffers: Buffers,
+    prefix: str = "",
+    tally: Tally | None = None,
 ) -> tuple[tuple[str, Middleware], ...]:
     """The stages, outermost first. Nothing else decides their order."""
     seal = CookieSeal(ring, config.session_max_age_seconds)
     return (
-        ("exchange", stages.exchange(table, via=config.via, prefix=prefix)),
+        ("exchange", stages.exchange(table, via=config.via, prefix=prefix, tally=tally)),
         ("auth", stages.auth(config, ring, strict=config.strict)),
         ("session", stages.session(config, seal, trusted_proxies=config.trusted_proxies)),
-        ("memory", stages.memory(memory, config, tasks)),
+        ("memory", stages.memory(memory, config, tasks, buffers)),
     )
 
 
@@ -62,10 +74,13 @@ def setup(app: web.Application, config: Config, *, prefix: str) -> None:
     app.add_subapp(prefix, create_app(config, prefix=prefix))
 
 
-def create_app(config: Config, *, prefix: str = "") -> web.Application:
+def create_app(config: Config, *, prefix: str = "", tally: Tally | None = None) -> web.Application:
     """The whole server as an application.
 
-    ``prefix``: what every path begins with, where it is a part of another one (``setup``).
+    Args:
+        config: all settings.
+        prefix: what every path begins with, where it is a part of another one (``setup``).
+        tally: counts what it does.
 
     Raises:
         ConfigError: with every problem of ``config``.
@@ -92,8 +107,14 @@ def create_app(config: Config, *, prefix: str = "") -> web.Application:
             return await manage(request)
         return await forward(request)
 
-    stages_in_order = chain(config, key_ring(config), table, memory, tasks, prefix)
+    buffers = Buffers(
+        config.max_buffered_bytes,
+        wait_seconds=config.buffer_seconds,
+        balance=tally.buffered if tally else None,
+    )
+    stages_in_order = chain(config, key_ring(config), table, memory, tasks, buffers, prefix, tally)
     app = web.Application(middlewares=[stage for _, stage in stages_in_order])
+    app[BUFFERS] = buffers
     everything = _Everything("/")
     app.router.register_resource(everything)
     everything.anything = everything.add_route("*", handle, expect_handler=ignore_expect)

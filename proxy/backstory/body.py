@@ -1,11 +1,16 @@
-"""The client's body: asked for when it is wanted, read whole only where it must be."""
+"""The client's body: asked for when it is wanted, read whole only where it must be, and charged then."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from aiohttp import HttpVersion11, web
 
+from backstory.buffers import Share
 from backstory.errors import BackstoryError
 from backstory.tee import Decoder, Undecodable
+
+_MOST_INFLATED = 1033
+"""Bytes that one byte of deflate can become (RFC 1951: 258 bytes from two bits)."""
 
 
 def arrived(request: web.Request) -> bool:
@@ -20,14 +25,19 @@ async def stream_body(request: web.Request) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def read_body(request: web.Request, max_bytes: int) -> bytes:
-    """The whole body.
+async def read_body(request: web.Request, max_bytes: int, share: Share) -> bytes:
+    """The whole body, charged to ``share`` before it is asked for, or as it grows.
 
     Raises:
         BackstoryError: 413 if it is larger than ``max_bytes``; known from Content-Length, nothing is read.
+        NoRoom: nothing is read either, unless its length was not said. Such bodies may wait for each
+            other as they grow: the first whose time is over makes room for the others.
     """
-    if (request.content_length or 0) > max_bytes:
+    charged = request.content_length or 0
+    if charged > max_bytes:
         raise _too_large(max_bytes)
+    if not share.take(charged):
+        await share.wait(charged)
     await _continue(request)
     if arrived(request):
         return request.content.read_nowait()  # it came with the head
@@ -37,7 +47,31 @@ async def read_body(request: web.Request, max_bytes: int) -> bytes:
         size += len(piece)
         if size > max_bytes:
             raise _too_large(max_bytes)
+        if size > charged:
+            if not share.take(size - charged):
+                await share.wait(size - charged)
+            charged = size
     return b"".join(pieces)
+
+
+async def plain_body(
+    body: bytes, codings: tuple[str, ...], max_bytes: int, share: Share
+) -> bytes | None:
+    """``decode_body`` in a thread: however small a body is, it may be a bomb.
+
+    ``share``, which has been charged for ``body``, is charged for what comes out in its place.
+
+    Raises:
+        BackstoryError: see there.
+        NoRoom: there is none for what may come out.
+    """
+    size = len(body)
+    most = max(size, min(max_bytes, _MOST_INFLATED * size))
+    if not share.take(most - size):
+        await share.wait(most - size)
+    plain = await asyncio.to_thread(decode_body, body, codings, max_bytes)
+    share.give_back(most - max(size, len(plain or b"")))
+    return plain
 
 
 def decode_body(body: bytes, codings: tuple[str, ...], max_bytes: int) -> bytes | None:

@@ -7,7 +7,9 @@ from typing import Literal
 
 from aiohttp import web
 
+from backstory.buffers import Share
 from backstory.model import Answer, Identity, Mode, Verdict
+from backstory.recall import Recalled
 from backstory.receipt import Receipt
 from backstory.routes import Route
 from backstory.tee import Tee
@@ -64,6 +66,10 @@ class Exchange:
     """``session``: why the cookie did not count."""
     before_head: list[Hook]
     """Called between making the response and sending its head: the last moment for a header."""
+    told: Recalled | None = None
+    """``memory``: the prompt with the history that was last put in front of it."""
+    share: Share | None = None
+    """``memory``: what this exchange has taken of the memory for bodies."""
     recalled: bool = False
     """``memory``: the conversation was read, and what the client says of it (``If-Match``) is done."""
     body: bytes | None = None
@@ -100,6 +106,8 @@ class Exchange:
         Nobody has to look for it as garbage then, and an idle connection, whose last request aiohttp
         keeps until the next one, keeps nothing of ours.
         """
+        if self.share is not None:
+            self.share.release()
         self.before_head.clear()
         self.__dict__.clear()
 

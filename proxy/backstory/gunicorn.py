@@ -31,6 +31,10 @@ async def server() -> web.AppRunner:
         app = await asyncio.to_thread(create_app, config)  # reads files
         if config.store.startswith("memory:"):
             log.warning("memory:// is each worker's own; with more than one, use sqlite://")
+        if config.admin_listen != "off":
+            log.warning(
+                "admin_listen is opened by `backstory serve` only; there are no metrics here"
+            )
         logging_lasts = until_the_end.pop_all()
 
         async def log_to_stderr(_: web.Application) -> AsyncIterator[None]:

@@ -23,6 +23,8 @@ class Telling(NamedTuple):
     """Calls at the end, and what has been answered of them: what follows may be the rest."""
     tokens: int
     """Of ``settled``, an estimate."""
+    size: int = 0
+    """Bytes of ``settled``."""
 
     def followed_by(self, messages: Sequence[Message], dialect: Dialect) -> tuple[Message, ...]:
         """All of it, as an upstream accepts it in front of ``messages``."""
@@ -45,8 +47,9 @@ def grown(before: Telling, dialect: Dialect, turns: Sequence[Turn]) -> Telling:
     if any(message.calls or message.answers for message in settled):
         settled = repaired(settled, (), dialect.without_calls)
     tokens = before.tokens + sum([message.tokens for message in settled])
+    size = before.size + sum([len(message.raw) for message in settled])
     told = before.settled + settled
-    return Telling(before.form, before.plain, before.cut, told, tuple(said[end:]), tokens)
+    return Telling(before.form, before.plain, before.cut, told, tuple(said[end:]), tokens, size)
 
 
 def in_form(

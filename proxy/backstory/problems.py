@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
+from backstory.buffers import COST
 from backstory.known_clients import configured
 from backstory.settings import (
     MINIMUM_SECRET_BYTES,
@@ -48,6 +49,11 @@ def address_problems(server: ServerSettings, auth: AuthSettings) -> list[str]:
                 "auth: off, and listen is not a loopback address: anybody who reaches it could use"
                 " the upstream; add --allow-open if that is meant, or use auth = jwt"
             )
+    if server.admin_listen != "off":
+        try:
+            split_address(server.admin_listen)
+        except ValueError as exc:
+            found.append(f"admin_listen: {exc}, and not off")
     for network in server.trusted_proxies:
         try:
             ipaddress.ip_network(network, strict=False)
@@ -173,7 +179,7 @@ def session_problems(config: SessionSettings) -> list[str]:
 
 
 def memory_problems(config: MemorySettings) -> list[str]:
-    """Windows of which nobody knows how large they are."""
+    """Windows of which nobody knows how large they are, and requests that never fit."""
     found = []
     for entry in config.context_windows:
         model, _, tokens = entry.rpartition("=")
@@ -181,6 +187,12 @@ def memory_problems(config: MemorySettings) -> list[str]:
             found.append(
                 f"context_windows: {entry!r} is not model=tokens; write for instance llama-3*=8192"
             )
+    largest = max(config.max_body_bytes, config.max_decoded_bytes)
+    if 0 < config.max_buffered_bytes < COST * largest < math.inf:
+        found.append(
+            f"max_buffered_bytes: the largest request could never be read; at least {COST * largest},"
+            f" or lower max_body_bytes and max_decoded_bytes (each byte of them counts {COST} times)"
+        )
     return found
 
 

@@ -319,7 +319,7 @@ class Memory:
             return
         before = plan.told[told.cut - plan.told[0].depth + 1 :] if follows else ()
         if not follows:
-            told = told._replace(cut=0, settled=(), pending=(), tokens=0)
+            told = told._replace(cut=0, settled=(), pending=(), tokens=0, size=0)
         told = grown(told, recalled.dialect, turns)
         recent = self._recent.get(key)
         path: tuple[Turn, ...] = (*before, *turns)

@@ -5,6 +5,7 @@ or under gunicorn: it runs on asyncio's own loop as well.
 """
 
 import asyncio
+import ctypes
 import gc
 from typing import Any
 
@@ -21,6 +22,8 @@ RUN_APP: dict[str, Any] = {
     "max_field_size": 16384,  # a token may have 8 KiB
 }
 """``web.run_app(create_app(config), **RUN_APP)``, or ``web.AppRunner`` with the same."""
+
+_M_MMAP_THRESHOLD = -3  # malloc.h
 
 # aiohttp's own defaults of those that change what the proxy promises.
 _DEFAULTS = {
@@ -45,6 +48,17 @@ def calm_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+def give_back_large_blocks() -> None:
+    """Have memory of large bodies returned to the system as soon as it is free (glibc).
+
+    After the first large block glibc keeps such blocks in its heap, for as long as anything small
+    lies behind them: of twenty megabytes that were read, up to a hundred and fifty stayed (measured).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl and macOS have none, nor the need
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def is_decompressed(request: web.Request) -> bool:

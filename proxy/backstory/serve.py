@@ -9,16 +9,24 @@ from typing import Any
 
 from aiohttp import web
 
+from backstory import admin
 from backstory.app import create_app
 from backstory.config import Config, load, settings
 from backstory.errors import ConfigError, StoreUnavailable
 from backstory.log import to_stderr
+from backstory.metrics import Metrics, Tally
 from backstory.problems import split_address
-from backstory.run_options import RUN_APP, calm_garbage_collection, new_event_loop
+from backstory.routes import BUILT_IN
+from backstory.run_options import (
+    RUN_APP,
+    calm_garbage_collection,
+    give_back_large_blocks,
+    new_event_loop,
+)
 from backstory.supervisor import Supervisor
 
 Beside = Callable[[web.Application], AsyncIterator[None]]
-_FLAGS = ("upstream", "listen", "session", "fallback", "store", "auth", "workers")
+_FLAGS = ("upstream", "listen", "admin_listen", "session", "fallback", "store", "auth", "workers")
 _SWITCHES = ("allow_open", "strict")
 
 
@@ -68,16 +76,23 @@ def serve(config: Config, ready: Callable[[str], None], *, beside: Iterable[Besi
     Raises:
         ConfigError: the configuration or the address cannot be used.
     """
-    listener = _listen(config.listen)
+    listener = _listen("listen", config.listen)
     url = _url(listener)
+    metrics: Metrics | None = None
+    beside_all: list[Beside] = []
+    if config.admin_listen != "off":
+        dialects = {row.dialect for row in (*config.routes, *BUILT_IN)}
+        metrics = Metrics(dialects, config.workers)
+        beside_all.append(admin.beside(_listen("admin_listen", config.admin_listen), metrics))
     if config.workers == 1:
-        _run(config, listener, lambda: ready(url), beside)
+        tally = metrics.tally() if metrics else None
+        _run(config, listener, lambda: ready(url), [*beside_all, *beside], tally)
         return 0
 
     def work(number: int, is_ready: Callable[[], None]) -> int:
-        contexts = [supervisor.follow, *(beside if number == 0 else ())]
+        contexts = [supervisor.follow, *beside_all, *(beside if number == 0 else ())]
         try:
-            _run(config, listener, is_ready, contexts)
+            _run(config, listener, is_ready, contexts, metrics.tally(number) if metrics else None)
         except ConfigError as exc:
             return report(exc.problems)
         return 0
@@ -87,12 +102,17 @@ def serve(config: Config, ready: Callable[[str], None], *, beside: Iterable[Besi
 
 
 def _run(
-    config: Config, listener: socket.socket, ready: Callable[[], None], beside: Iterable[Beside]
+    config: Config,
+    listener: socket.socket,
+    ready: Callable[[], None],
+    beside: Iterable[Beside],
+    tally: Tally | None,
 ) -> None:
     with to_stderr():
-        app = create_app(config)
+        app = create_app(config, tally=tally)
         app.cleanup_ctx.extend(beside)
         calm_garbage_collection()
+        give_back_large_blocks()
         options = RUN_APP | {"shutdown_timeout": config.drain_timeout_seconds}
         try:
             web.run_app(
@@ -107,13 +127,13 @@ def _run(
             raise ConfigError([f"store: cannot be opened: {exc}"]) from exc
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(setting: str, address: str) -> socket.socket:
     host, port = split_address(address)
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except OSError as exc:
-        raise ConfigError([f"listen: cannot listen on {address}: {exc.strerror}"]) from exc
+        raise ConfigError([f"{setting}: cannot listen on {address}: {exc.strerror}"]) from exc
 
 
 def _url(listener: socket.socket) -> str:

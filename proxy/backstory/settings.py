@@ -48,6 +48,10 @@ class ServerSettings:
     """Where we listen."""
 
     listen: str = setting("127.0.0.1:7001", "`HOST:PORT` to listen on; port 0 takes a free one")
+    admin_listen: str = setting(
+        "off",
+        "`HOST:PORT` of a listener of its own for `GET /metrics`, or `off`; it asks for no token",
+    )
     workers: int = setting(
         1, "processes that serve requests; a supervisor starts a dead one again (SQLite only)"
     )
@@ -194,6 +198,14 @@ class MemorySettings:
     max_decoded_bytes: int = setting(67108864, "the same with its content coding undone (64 MiB)")
     max_answer_bytes: int = setting(
         16777216, "largest answer that is remembered (16 MiB); a larger one is relayed all the same"
+    )
+    max_buffered_bytes: int = setting(
+        1073741824,
+        "memory that bodies may take at once, in each process (1 GiB): six bytes for each byte of a"
+        " request on a memory route, of the history told with it, and of the copy of its answer",
+    )
+    buffer_seconds: float = setting(
+        5.0, "longest wait of a body of more than 64 KiB for room in that memory"
     )
 
 

@@ -11,27 +11,47 @@ import re
 import zlib
 from collections.abc import Callable
 
+from backstory.buffers import Share
 from backstory.model import Marker
 
 _strings = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL).sub
+_FIRST_ROOM_BYTES = 4096
 _MOST_NESTED = 16
 """Markers that turn out to be keys of inner objects; then the framing alone tells the end."""
 
 
 class Undecodable(Exception):
-    """The content coding is unknown, damaged, or hides more than may be kept."""
+    """The content coding is unknown, damaged, or hides more than may be kept; or there is no copy."""
+
+    def __init__(self, message: str, *, reason: str = "no_copy") -> None:
+        """``reason``: why the turn is discarded, in one word."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class Tee:
     """Takes what arrives, gives back what may go on now, keeps a bounded copy of all of it."""
 
-    def __init__(self, limit_bytes: int, marker_for: Callable[[str], Marker | None]) -> None:
-        """``limit_bytes``: of the copy; ``marker_for``: the end marker of a media type."""
+    def __init__(
+        self,
+        limit_bytes: int,
+        marker_for: Callable[[str], Marker | None],
+        share: Share | None = None,
+    ) -> None:
+        """Nothing is copied yet.
+
+        Args:
+            limit_bytes: of the copy.
+            marker_for: the end marker of a media type.
+            share: is charged for the copy.
+        """
         self.status = 0
         self.media_type = ""
         self.marked = False
         """The end marker has been seen."""
         self._limit = limit_bytes
+        self._share = share
+        self._room = 0 if share else limit_bytes
         self._marker_for = marker_for
         self._copy: list[bytes] | None = []
         self._size = 0
@@ -58,8 +78,8 @@ class Tee:
         if self._copy is not None:
             self._copy.append(chunk)
             self._size += len(chunk)
-            if self._size > self._limit:
-                self._copy = None  # the answer goes on, its copy does not
+            if self._size > self._room:
+                self._make_room()
         if self._left is not None:
             self._left -= len(chunk)
         if self.marked:
@@ -92,7 +112,9 @@ class Tee:
             Undecodable: there is no copy that can be read.
         """
         if self._copy is None:
-            raise Undecodable("the answer is larger than max_answer_bytes")
+            if self._size > self._limit:
+                raise Undecodable("the answer is larger than max_answer_bytes")
+            raise Undecodable("other bodies take all of max_buffered_bytes", reason="no_room")
         whole = b"".join(self._copy)
         if not self._codings:
             return whole
@@ -101,6 +123,17 @@ class Tee:
         if not decoder.ended:
             raise Undecodable("the content coding does not end")
         return plain
+
+    def _make_room(self) -> None:
+        """Charge for what has come and a quarter more, so that this is seldom done."""
+        room = min(self._size + self._size // 4 + _FIRST_ROOM_BYTES, self._limit)
+        share = self._share
+        if share is not None:
+            if self._size <= self._limit and share.grow(room, room - self._room):
+                self._room = room
+                return
+            share.give_back(self._room)
+        self._copy = None  # the answer goes on, its copy does not
 
     def _feed_coded(self, chunk: bytes) -> bytes:
         """The whole chunk in which the marker decodes is held: its bytes have no place of their own."""

@@ -26,7 +26,7 @@ def config(**settings: Any) -> Config:
 
 
 def test_the_stages_have_one_order() -> None:
-    names = [name for name, _ in chain(config(), Ring([b"x"]), Any, Any, Any)]  # type: ignore[arg-type]
+    names = [name for name, _ in chain(config(), Ring([b"x"]), Any, Any, Any, Any)]  # type: ignore[arg-type]
     assert names == ["exchange", "auth", "session", "memory"]
 
 

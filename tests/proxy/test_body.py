@@ -3,15 +3,19 @@
 import asyncio
 import gzip
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from aiohttp import web
 
-from backstory.body import decode_body, ignore_expect, read_body, stream_body
+from backstory.body import decode_body, ignore_expect, plain_body, read_body, stream_body
+from backstory.buffers import COST, Buffers, NoRoom, Share
 from backstory.errors import BackstoryError
 
-MOST = 1000
+MOST = 300_000
+ROOM = 2
+BUFFERS = Buffers(ROOM * COST * MOST, wait_seconds=0.01)
+"""Room for two of the largest."""
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -42,10 +46,14 @@ async def pieces() -> asyncio.Queue[bytes]:
 @pytest.fixture
 async def client(pieces: asyncio.Queue[bytes]) -> AsyncIterator[Client]:
     async def whole(request: web.Request) -> web.Response:
+        share = BUFFERS.share()
         try:
-            body = await read_body(request, MOST)
+            body = await read_body(request, MOST, share)
+            assert share.taken == COST * len(body)
         except BackstoryError as refused:
             return web.Response(status=refused.status, text=refused.code)
+        finally:
+            share.release()
         pieces.put_nowait(body)
         return web.Response(text=f"read {len(body)}")
 
@@ -60,7 +68,7 @@ async def client(pieces: asyncio.Queue[bytes]) -> AsyncIterator[Client]:
         return web.Response(status=401, text="no token")
 
     async def fails(request: web.Request) -> web.Response:
-        await read_body(request, MOST)
+        await read_body(request, MOST, Buffers(MOST, wait_seconds=0).share())
         raise ValueError
 
     app = web.Application()
@@ -106,12 +114,85 @@ async def test_a_streamed_body_may_have_any_size(client: Client) -> None:
 
 
 async def test_a_body_said_to_be_too_large_is_refused_unread(client: Client) -> None:
-    client.say("POST /whole HTTP/1.1\nHost: x\nContent-Length: 1001\nExpect: 100-continue")
+    client.say(f"POST /whole HTTP/1.1\nHost: x\nContent-Length: {MOST + 1}\nExpect: 100-continue")
     assert await client.answer() == "413 body_too_large"
 
 
+@pytest.fixture
+def full() -> Iterator[Share]:
+    """All the room is taken, by this share."""
+    share = BUFFERS.share()
+    share.charge(COST * MOST * ROOM)
+    yield share
+    share.release()
+    assert (BUFFERS.taken, BUFFERS.waiting) == (0, 0)
+
+
+async def test_a_body_without_room_is_refused_unread(client: Client, full: Share) -> None:
+    client.say(f"POST /whole HTTP/1.1\nHost: x\nContent-Length: {MOST}\nExpect: 100-continue")
+    assert await client.answer() == "503 memory_unavailable"
+
+
+async def test_a_body_is_asked_for_once_there_is_room(
+    client: Client, full: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, wait = asyncio.Event(), BUFFERS.wait
+
+    async def noted(share: Share, cost: int) -> None:
+        began.set()
+        await wait(share, cost)
+
+    monkeypatch.setattr(BUFFERS, "_wait_seconds", 30)
+    monkeypatch.setattr(BUFFERS, "wait", noted)
+    client.say(f"POST /whole HTTP/1.1\nHost: x\nContent-Length: {MOST}\nExpect: 100-continue")
+    await began.wait()
+    assert BUFFERS.waiting == 1
+    full.release()
+    assert await client.reader.readexactly(len(CONTINUE)) == CONTINUE
+    client.writer.write(b"a" * MOST)
+    assert await client.answer() == f"200 read {MOST}"
+
+
+async def test_a_body_that_finds_no_room_as_it_grows_is_refused(
+    client: Client, full: Share
+) -> None:
+    chunks = [b"2710\r\n" + b"a" * 10_000 + b"\r\n"] * (MOST // 10_000)
+    client.say("POST /whole HTTP/1.1\nHost: x\nTransfer-Encoding: chunked", b"".join(chunks))
+    assert await client.answer() == "503 memory_unavailable"
+
+
+async def test_a_small_body_needs_no_room(client: Client, full: Share) -> None:
+    client.say("POST /whole HTTP/1.1\nHost: x\nContent-Length: 1000", b"a" * 1000)
+    assert await client.answer() == "200 read 1000"
+
+
+async def test_what_comes_out_of_a_coding_is_charged_in_place_of_it() -> None:
+    share, packed = BUFFERS.share(), gzip.compress(b"a" * 1000)
+    assert share.take(len(packed))
+    assert await plain_body(packed, ("gzip",), MOST, share) == b"a" * 1000
+    assert share.taken == COST * 1000
+    assert await plain_body(packed, ("br",), MOST, share) is None
+    assert share.taken == COST * 1000
+    share.release()
+
+
+async def test_what_may_come_out_of_a_coding_needs_room(full: Share) -> None:
+    share = BUFFERS.share()
+    with pytest.raises(NoRoom):
+        await plain_body(gzip.compress(b"a" * MOST), ("gzip",), MOST, share)
+    assert share.taken == 0
+
+
+async def test_a_bomb_is_charged_for_no_longer_than_it_is_looked_at() -> None:
+    share = BUFFERS.share()
+    with pytest.raises(BackstoryError, match="max_body_bytes"):
+        await plain_body(gzip.compress(bytes(MOST + 1)), ("gzip",), MOST, share)
+    share.release()
+    assert BUFFERS.taken == 0
+
+
 async def test_a_body_that_turns_out_too_large_is_refused(client: Client) -> None:
-    chunks = b"3e8\r\n" + b"a" * 1000 + b"\r\n1\r\na\r\n"
+    chunks = b"%x\r\n" % MOST + b"a" * MOST + b"\r\n1\r\na\r\n"
     client.say("POST /whole HTTP/1.1\nHost: x\nTransfer-Encoding: chunked", chunks)
     assert await client.answer() == "413 body_too_large"
 

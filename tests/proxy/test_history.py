@@ -151,6 +151,7 @@ def test_a_telling_that_grew_says_what_one_made_at_once_says(
     assert grew == telling(Plain(), [as_turn(everything)], cut=3)
     assert grew.followed_by(following, Plain()) == repaired(everything, following, without_calls)
     assert grew.tokens == sum(message.tokens for message in grew.settled)
+    assert grew.size == sum(len(message.raw) for message in grew.settled)
 
 
 def test_only_calls_at_the_end_wait_for_what_follows() -> None:

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backstory import problems
+from backstory.buffers import COST
 from backstory.config import Config
 from backstory.settings import RouteSettings, Secret
 from backstory.upstream.origin import Origin
@@ -243,6 +244,19 @@ NUMBERS = {
 def test_a_window_of_no_known_size(entry: str) -> None:
     assert about(found(context_windows=("*=1", entry))) == ["context_windows"]
     assert found(context_windows=("a=b=8192", "llama-3*=8192")) == []
+
+
+def test_the_admin_listener_is_off_or_somewhere() -> None:
+    assert found(admin_listen="127.0.0.1:7009") == found(admin_listen="[::1]:0") == []
+    for address in ("", "on", "7009", "host:", "host:99999", "OFF"):
+        assert about(found(admin_listen=address)) == ["admin_listen"]
+
+
+def test_the_largest_request_must_fit() -> None:
+    small = {"max_body_bytes": 1000, "max_decoded_bytes": 2000}
+    assert about(found(max_buffered_bytes=COST * 2000 - 1, **small)) == ["max_buffered_bytes"]
+    assert found(max_buffered_bytes=COST * 2000, **small) == []
+    assert about(found(max_decoded_bytes=2**40)) == ["max_buffered_bytes"]
 
 
 @pytest.mark.parametrize("name", NUMBERS)

@@ -1,5 +1,8 @@
 """What the runner was told is read from a request of its own."""
 
+import platform
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -48,6 +51,32 @@ async def test_a_runner_that_was_told_everything_misses_nothing(ask: Ask) -> Non
 async def test_a_runner_that_was_told_nothing_misses_what_matters(ask: Ask) -> None:
     expected = ["handler_cancellation", "auto_decompress", "max_line_size", "max_field_size"]
     assert await ask({}) == (expected, False)
+
+
+LARGE_BLOCKS = """
+import sys
+from pathlib import Path
+from backstory.run_options import give_back_large_blocks
+if sys.argv[1] == "calm":
+    give_back_large_blocks()
+first = bytearray(b"x") * 20_000_000
+del first
+large = [bytearray(b"x") * 20_000_000 for _ in range(5)]
+behind = bytearray(b"x") * 200_000
+del large
+print(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
+"""
+
+
+@pytest.mark.allow_blocking
+def test_memory_of_large_blocks_goes_back_to_the_system() -> None:
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("only glibc keeps it")
+    took = []
+    for how in ("as it is", "calm"):
+        command = (sys.executable, "-c", LARGE_BLOCKS, how)
+        took.append(int(subprocess.run(command, check=True, capture_output=True).stdout))
+    assert took[0] - took[1] > 80_000_000
 
 
 @pytest.mark.parametrize("name", ["handler_cancellation", "auto_decompress", "max_field_size"])

@@ -35,6 +35,7 @@ def test_every_flag_of_the_contract_is_a_setting(tmp_path: Path) -> None:
         [
             *("--upstream", "http://h"),
             *("--listen", "localhost:0"),
+            *("--admin-listen", "localhost:1"),
             *("--session", "always"),
             *("--fallback", "subject"),
             *("--store", "memory://"),
@@ -47,6 +48,7 @@ def test_every_flag_of_the_contract_is_a_setting(tmp_path: Path) -> None:
     assert (config.upstream, config.listen, config.session) == ("http://h", "localhost:0", "always")
     assert (config.fallback, config.store, config.auth) == ("subject", "memory://", "off")
     assert (config.allow_open, config.strict, config.via) == (True, True, "file")
+    assert config.admin_listen == "localhost:1"
 
 
 def test_without_flags_the_environment_counts() -> None:
@@ -175,6 +177,13 @@ def test_an_address_in_use_is_said(tmp_path: Path) -> None:
         where = f"127.0.0.1:{taken.getsockname()[1]}"
         said = ended(tmp_path, "--listen", where, "--store", "memory://")
     assert said.startswith(f"backstory: listen: cannot listen on {where}: ")
+
+
+def test_an_admin_address_in_use_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        said = ended(tmp_path, "--listen", "127.0.0.1:0", "--admin-listen", where)
+    assert said.startswith(f"backstory: admin_listen: cannot listen on {where}: ")
 
 
 def test_a_store_that_cannot_be_opened_is_said(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backstory.buffers import COST, SMALL_BYTES, Buffers
 from backstory.model import Marker
 from backstory.tee import Decoder, Tee, Undecodable
 from backstory_plugins.dialects.falcon import Falcon
@@ -323,3 +324,42 @@ def test_markers_inside_without_end_are_given_up() -> None:
     assert tee.feed(inside) == inside
     assert tee.feed(b'},"done":true}\n') == b'},"done":true}\n'
     assert not tee.marked
+
+
+def test_a_copy_is_charged_in_few_steps_and_never_for_much_more_than_it_is() -> None:
+    share, steps = Buffers(COST * 10 * LIMIT, wait_seconds=1).share(), []
+    tee = Tee(LIMIT, lambda _: SSE, share)
+    tee.begin(200, "text/event-stream", (), None)
+    for size in range(10, 90_000, 10):
+        tee.feed(b"data: 0123")
+        assert size <= share.taken / COST <= 1.25 * size + 4096
+        if share.taken not in steps:
+            steps.append(share.taken)
+    assert len(steps) < 20
+    assert len(tee.body()) == 89_990
+
+
+def test_a_copy_without_room_is_given_up_and_the_answer_goes_on() -> None:
+    buffers = Buffers(COST * SMALL_BYTES, wait_seconds=1)
+    tee = Tee(10 * SMALL_BYTES, lambda _: SSE, share := buffers.share())
+    tee.begin(200, "text/event-stream", (), None)
+    piece = b"data: x\n\n" * 1000
+    went = [tee.feed(piece) for _ in range(20)]
+    assert b"".join(went) + tee.release() == 20 * piece
+    assert share.taken == 0
+    with pytest.raises(Undecodable, match="max_buffered_bytes") as refused:
+        tee.body()
+    assert refused.value.reason == "no_room"
+
+
+def test_a_copy_over_its_bound_gives_its_room_back() -> None:
+    share = Buffers(COST * LIMIT, wait_seconds=1).share()
+    tee = Tee(1000, lambda _: SSE, share)
+    tee.begin(200, "text/event-stream", (), None)
+    tee.feed(b"x" * 1000)
+    assert share.taken == 1000 * COST
+    tee.feed(b"x")
+    assert share.taken == 0
+    with pytest.raises(Undecodable, match="max_answer_bytes") as refused:
+        tee.body()
+    assert refused.value.reason == "no_copy"

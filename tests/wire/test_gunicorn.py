@@ -115,12 +115,13 @@ async def test_every_problem_of_the_configuration_is_told(tmp_path: Path) -> Non
     assert "Worker failed to boot" in said
 
 
-async def test_memory_that_workers_do_not_share_is_warned_of(
+async def test_what_there_is_not_under_gunicorn_is_warned_of(
     tmp_path: Path, recording_upstream: RecordingUpstream
 ) -> None:
-    env = {"BACKSTORY_STORE": "memory://"}
+    env = {"BACKSTORY_STORE": "memory://", "BACKSTORY_ADMIN_LISTEN": "127.0.0.1:0"}
     with reserved_port() as port:
         async with Gunicorn(tmp_path, port, recording_upstream.url, PAGE, env) as gunicorn:
             assert (await ask(gunicorn.url, "Hi")).complete
             assert await gunicorn.stop() == 0
+    assert any("admin_listen is opened by" in line for line in gunicorn.said)
     assert any("each worker's own" in line for line in gunicorn.said)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,9 +12,12 @@ from tests.wire.conftest import StartProxy
 from tests.wire.connection import Connection, Ended
 from tests.wire.messages import read_head
 from tests.wire.server import Server, reserved_port
-from tests.wire.talking import AUTHORIZATION, chunk, head
+from tests.wire.talking import AUTHORIZATION, CHAT, chunk, head, refused
+from tests.wire.upstreams import RecordingUpstream, Request
 
-from tests.wire.clients import RawClient  # isort: skip
+from backstory.buffers import COST
+
+from tests.wire.clients import RawClient, Received, request  # isort: skip
 
 PIECE = bytes(range(256)) * 256
 PIECES = 1600
@@ -168,3 +172,75 @@ async def test_a_server_of_its_own_keeps_its_size(method: str, tmp_path: Path) -
             assert memory_of(server.pid, "VmHWM") - before < SERVER_GROWTH
             assert await server.stop() == 0
     assert method == "GET" or sink.hash.digest() == EXPECTED
+
+
+IMAGES, IMAGE_BYTES = 24, 20_000_000
+ROOM = 2 * COST * IMAGE_BYTES
+"""For two of them at once."""
+AT_HAND = 128 * 1024 * 1024
+"""What a server keeps of bodies when they are over: the turns that were told a moment ago."""
+
+
+def image() -> bytes:
+    """A request with an image in it, of about this many bytes."""
+    url = "data:image/png;base64," + "A" * (IMAGE_BYTES - 200)
+    parts = [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": url}}]
+    return json.dumps({"messages": [{"role": "user", "content": parts}]}).encode()
+
+
+async def show(url: str, body: bytes, number: int) -> Received:
+    """The answer to a large question in a conversation of its own."""
+    name = ("Backstory-Conversation", f"c{number}")
+    whole = request("POST", CHAT.target, body, AUTHORIZATION, name)
+    async with RawClient(url) as client:
+        for at in range(0, len(whole), len(PIECE)):
+            await client.send(whole[at : at + len(PIECE)])
+        while True:
+            try:
+                return await client.read_answer()
+            except TimeoutError:
+                assert client.connection.ending is None
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_many_large_requests_at_once_share_the_room_there_is(
+    waits: bool, tmp_path: Path, recording_upstream: RecordingUpstream
+) -> None:
+    """All are answered, or those that waited too long are refused: memory has its bound."""
+    env = {
+        "BACKSTORY_MAX_BODY_BYTES": f"{IMAGE_BYTES}",
+        "BACKSTORY_MAX_DECODED_BYTES": f"{IMAGE_BYTES}",
+        "BACKSTORY_MAX_BUFFERED_BYTES": f"{ROOM}",
+        "BACKSTORY_BUFFER_SECONDS": "60" if waits else "0.2",
+    }
+    sizes: list[int] = []
+
+    def seen(one: Request) -> bytes:
+        sizes.append(len(one.body))
+        recording_upstream.requests.clear()  # or this process would keep them all
+        recording_upstream.requests.append(one)
+        return CHAT.answer("A cat.")
+
+    recording_upstream.script = seen
+    body = image()
+    with reserved_port() as port:
+        async with Server(tmp_path, port, recording_upstream.url, env) as server:
+            assert (await show(server.url, CHAT.good, 0)).status == 200
+            before = memory_of(server.pid, "VmRSS")
+            async with asyncio.TaskGroup() as group:
+                asked = [
+                    group.create_task(show(server.url, body, number))
+                    for number in range(1, IMAGES + 1)
+                ]
+            most = memory_of(server.pid, "VmHWM") - before
+            answers = [task.result() for task in asked]
+            answered = [answer for answer in answers if answer.status == 200]
+            assert all(answer.complete for answer in answers)
+            for answer in answers:
+                if answer not in answered:
+                    refused(CHAT, answer, 503, "memory_unavailable")
+            assert len(answered) == IMAGES if waits else 0 < len(answered) < IMAGES
+            assert sizes[1:] == [len(body)] * len(answered), "who was refused was never sent on"
+            assert most < ROOM + AT_HAND
+            assert await server.stop() == 0
+            assert server.complaints() == []

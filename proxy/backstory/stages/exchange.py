@@ -17,6 +17,7 @@ from backstory.entropy import random_bytes
 from backstory.errors import BackstoryError
 from backstory.exchange import EXCHANGE, Exchange
 from backstory.ids import CONVERSATION_ID
+from backstory.metrics import Tally
 from backstory.routes import RouteTable
 from backstory.run_options import is_decompressed, missing
 
@@ -28,8 +29,17 @@ _VERSIONS = (HttpVersion11, HttpVersion10)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(:\d*)?")  # RFC 3986 3.2.2
 
 
-def exchange(table: RouteTable, *, via: str, prefix: str = "") -> Middleware:
-    """``via``: our name in ``Via``, by which a loop is recognised; ``prefix``: see ``app.setup``."""
+def exchange(
+    table: RouteTable, *, via: str, prefix: str = "", tally: Tally | None = None
+) -> Middleware:
+    """Opens every exchange.
+
+    Args:
+        table: the memory routes.
+        via: our name in ``Via``, by which a loop is recognised.
+        prefix: see ``app.setup``.
+        tally: counts what became of it.
+    """
     runner_is_known = False
 
     @web.middleware
@@ -64,9 +74,9 @@ def exchange(table: RouteTable, *, via: str, prefix: str = "") -> Middleware:
         finally:
             task = under_way.capture and under_way.capture.task
             if task and not task.done():
-                task.add_done_callback(lambda _: _tell(request, under_way, loop))
+                task.add_done_callback(lambda _: _tell(request, under_way, loop, tally))
             else:
-                _tell(request, under_way, loop)
+                _tell(request, under_way, loop, tally)
         return response
 
     return middleware
@@ -141,7 +151,12 @@ def _refuse(request: web.Request, under_way: Exchange, error: BackstoryError) ->
     return response
 
 
-def _tell(request: web.Request, under_way: Exchange, loop: asyncio.AbstractEventLoop) -> None:
+def _tell(
+    request: web.Request,
+    under_way: Exchange,
+    loop: asyncio.AbstractEventLoop,
+    tally: Tally | None,
+) -> None:
     """One line, without a word of what was said."""
     began, route, receipt = under_way.started, under_way.route, under_way.receipt
     line = {
@@ -157,6 +172,8 @@ def _tell(request: web.Request, under_way: Exchange, loop: asyncio.AbstractEvent
         "outcome": under_way.outcome,
     }
     log.info("%s", {k: v for k, v in line.items() if v is not None})
+    if tally is not None:
+        tally.count(under_way)
     under_way.let_go()
     del request[EXCHANGE]
 

@@ -10,7 +10,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from backstory import headers
-from backstory.body import decode_body, read_body
+from backstory.body import plain_body, read_body
+from backstory.buffers import Buffers, NoRoom
 from backstory.errors import BackstoryError, NoSuchTurn, StoreUnavailable
 from backstory.exchange import Capture, Exchange, Hook, of
 from backstory.model import Answer, Mode, Owner, Prompt, Verdict
@@ -40,8 +41,10 @@ _MODES: dict[str, Mode] = {
 _EXPLICIT = ("header", "prefix", "claim")
 
 
-def memory(remembered: Memory, settings: MemorySettings, tasks: Tasks) -> Middleware:
-    """``remembered``: recalls and commits; ``tasks``: what outlives the client."""
+def memory(
+    remembered: Memory, settings: MemorySettings, tasks: Tasks, buffers: Buffers
+) -> Middleware:
+    """``remembered``: recalls and commits; ``tasks``: what outlives the client; ``buffers``: bodies."""
     queue = ConversationQueue(depth=settings.queue_depth, wait_seconds=settings.queue_seconds)
 
     @web.middleware
@@ -55,6 +58,7 @@ def memory(remembered: Memory, settings: MemorySettings, tasks: Tasks) -> Middle
             exchange.receipt = exchange.receipt or Receipt("off", reason="no_conversation")
         if exchange.conversation is None or exchange.receipt is not None:
             return await handler(request)
+        exchange.share = buffers.share()
         prompt = await _read(request, exchange, settings, remembered)
         if prompt is None:
             return await handler(request)
@@ -92,15 +96,21 @@ async def _read(
     codings = headers.codings(request.headers.getall("Content-Encoding", ()))
     if exchange.decompressed:
         codings = ()
-    exchange.body = await read_body(request, settings.max_body_bytes)
+    assert exchange.share is not None
+    try:
+        exchange.body = await read_body(request, settings.max_body_bytes, exchange.share)
+    except NoRoom:
+        if exchange.share.taken or not _may_bypass(request):
+            raise
+        exchange.receipt = Receipt("bypassed", reason="no_room")  # nothing was read: it streams
+        return None
     if _is_signed(request):
         exchange.receipt = Receipt("skipped", reason="signed")
         return None
     body: bytes | None = exchange.body
     if codings:
-        # However small it is, it may be a bomb: always in a thread.
         limit = settings.max_decoded_bytes
-        body = await asyncio.to_thread(decode_body, exchange.body, codings, limit)
+        body = await plain_body(exchange.body, codings, limit, exchange.share)
     if body is None:
         exchange.receipt = Receipt("skipped", reason="content_encoding")
         return None
@@ -183,7 +193,8 @@ async def _recall(
     exchange.recalled = True
     only_read = request.headers.get("Backstory-Memory", "").strip().lower() == "read"
     only_read = only_read or not prompt.stores
-    tee = Tee(settings.max_answer_bytes, dialect.end_marker)
+    assert exchange.share is not None
+    tee = Tee(settings.max_answer_bytes, dialect.end_marker, exchange.share)
     settler = Settler(remembered, recalled, exchange, tee, only_read=only_read)
     if not only_read and recalled.plan.stores:
         exchange.turn = recalled.turn
@@ -192,6 +203,10 @@ async def _recall(
     if recalled.history:
         exchange.again = settler.again
     await _off_loop(len(prompt.body) + 3 * recalled.tokens, settler.tell)
+    if exchange.rewritten and exchange.body is not None:
+        told = len(exchange.body) - len(prompt.body)
+        if told > 0 and not exchange.share.take(told):
+            await exchange.share.wait(told)
     return settler
 
 
@@ -231,6 +246,7 @@ class Settler:
     def tell(self) -> None:
         """Put the history into the request, and say so."""
         exchange, recalled = self._exchange, self._recalled
+        exchange.told = recalled
         body = self._plain = recalled.body()
         exchange.rewritten = body is not recalled.prompt.body
         exchange.body = body if exchange.rewritten else self._as_sent
@@ -258,7 +274,7 @@ class Settler:
         try:
             body = tee.body()
         except Undecodable as exc:
-            self._exchange.outcome = "discarded(no_copy)"
+            self._exchange.outcome = f"discarded({exc.reason})"
             log.warning("turn %s is not remembered: %s", recalled.turn, exc)
             return Verdict.UNPROVED
         answer = Answer(tee.status, tee.media_type, body, proved, self._plain)
