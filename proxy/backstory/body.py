@@ -9,6 +9,8 @@ from backstory.buffers import Share
 from backstory.errors import BackstoryError
 from backstory.tee import Decoder, Undecodable
 
+LEAST_RATE = 1024
+"""Bytes a second that a body must come with in the long run."""
 _MOST_INFLATED = 1033
 """Bytes that one byte of deflate can become (RFC 1951: 258 bytes from two bits)."""
 
@@ -25,11 +27,15 @@ async def stream_body(request: web.Request) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def read_body(request: web.Request, max_bytes: int, share: Share) -> bytes:
+async def read_body(
+    request: web.Request, max_bytes: int, share: Share, *, idle_seconds: float = 30.0
+) -> bytes:
     """The whole body, charged to ``share`` before it is asked for, or as it grows.
 
     Raises:
         BackstoryError: 413 if it is larger than ``max_bytes``; known from Content-Length, nothing is read.
+            408 if nothing comes for ``idle_seconds``, or in all less than ``LEAST_RATE`` after them:
+            it holds room that others wait for.
         NoRoom: nothing is read either, unless its length was not said. Such bodies may wait for each
             other as they grow: the first whose time is over makes room for the others.
     """
@@ -42,15 +48,25 @@ async def read_body(request: web.Request, max_bytes: int, share: Share) -> bytes
     if arrived(request):
         return request.content.read_nowait()  # it came with the head
     pieces, size = [], 0
-    async for piece in request.content.iter_any():
-        pieces.append(piece)
-        size += len(piece)
-        if size > max_bytes:
-            raise _too_large(max_bytes)
-        if size > charged:
-            if not share.take(size - charged):
-                await share.wait(size - charged)
-            charged = size
+    clock = asyncio.get_running_loop().time
+    slowest = clock() + idle_seconds
+    try:
+        async with asyncio.timeout(idle_seconds) as patience:
+            async for piece in request.content.iter_any():
+                pieces.append(piece)
+                size += len(piece)
+                if size > max_bytes:
+                    raise _too_large(max_bytes)
+                if size > charged:
+                    patience.reschedule(None)  # it waits for others now
+                    waits = clock()
+                    if not share.take(size - charged):
+                        await share.wait(size - charged)
+                        slowest += clock() - waits
+                    charged = size
+                patience.reschedule(min(clock() + idle_seconds, slowest + size / LEAST_RATE))
+    except TimeoutError:
+        raise _too_slow(size) from None
     return b"".join(pieces)
 
 
@@ -102,6 +118,14 @@ async def _continue(request: web.Request) -> None:
 
 async def ignore_expect(request: web.Request) -> None:
     """Stands in for aiohttp's handler, which asks for a body before anybody looked at the token."""
+
+
+def _too_slow(size: int) -> BackstoryError:
+    return BackstoryError(
+        408,
+        "request_timeout",
+        f"the request body stopped coming after {size} bytes; nothing was run",
+    )
 
 
 def _too_large(max_bytes: int) -> BackstoryError:

@@ -194,6 +194,9 @@ class MemorySettings:
     end_seconds: float = setting(
         5.0, "longest wait for the end of a body once the answer has said that it is complete"
     )
+    upload_idle_seconds: float = setting(
+        30.0, "longest wait for the next piece of a request body on a memory route"
+    )
     max_body_bytes: int = setting(33554432, "largest request body on a memory route (32 MiB)")
     max_decoded_bytes: int = setting(67108864, "the same with its content coding undone (64 MiB)")
     max_answer_bytes: int = setting(

@@ -6,11 +6,15 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.test_utils import make_mocked_request
+from tests.proxy.clock import on_a_clock, ticking
 
 from backstory.body import decode_body, ignore_expect, plain_body, read_body, stream_body
 from backstory.buffers import COST, Buffers, NoRoom, Share
 from backstory.errors import BackstoryError
+from backstory.tasks import Tasks
 
 MOST = 300_000
 ROOM = 2
@@ -57,6 +61,13 @@ async def client(pieces: asyncio.Queue[bytes]) -> AsyncIterator[Client]:
         pieces.put_nowait(body)
         return web.Response(text=f"read {len(body)}")
 
+    async def impatient(request: web.Request) -> web.Response:
+        try:
+            await read_body(request, MOST, Buffers(MOST, wait_seconds=0).share(), idle_seconds=0.01)
+        except BackstoryError as refused:
+            return web.Response(status=refused.status, text=refused.code)
+        return web.Response(text="read")
+
     async def stream(request: web.Request) -> web.Response:
         size = 0
         async for piece in stream_body(request):
@@ -72,7 +83,13 @@ async def client(pieces: asyncio.Queue[bytes]) -> AsyncIterator[Client]:
         raise ValueError
 
     app = web.Application()
-    paths = {"/whole": whole, "/stream": stream, "/unread": unread, "/fails": fails}
+    paths = {
+        "/whole": whole,
+        "/stream": stream,
+        "/unread": unread,
+        "/fails": fails,
+        "/impatient": impatient,
+    }
     for path, handler in paths.items():
         app.router.add_post(path, handler, expect_handler=ignore_expect)
     runner = web.AppRunner(app, lingering_time=0)  # nothing more comes of an unread body
@@ -116,6 +133,39 @@ async def test_a_streamed_body_may_have_any_size(client: Client) -> None:
 async def test_a_body_said_to_be_too_large_is_refused_unread(client: Client) -> None:
     client.say(f"POST /whole HTTP/1.1\nHost: x\nContent-Length: {MOST + 1}\nExpect: 100-continue")
     assert await client.answer() == "413 body_too_large"
+
+
+async def test_a_body_that_stops_coming_is_refused(client: Client) -> None:
+    client.say("POST /impatient HTTP/1.1\nHost: x\nContent-Length: 1000", b"a" * 10)
+    assert await client.answer() == "408 request_timeout"
+
+
+async def test_a_body_that_came_with_the_head_waits_for_nothing(client: Client) -> None:
+    client.say("POST /impatient HTTP/1.1\nHost: x\nContent-Length: 10", b"a" * 10)
+    assert await client.answer() == "200 read"
+
+
+# 30 s, and a second for each kilobyte: the third comes at 30 of 33, the fourth would at 45.
+@pytest.mark.parametrize(("every", "sent"), [(15, 3), (40, 1)], ids=["drips", "stops"])
+def test_a_body_that_comes_too_slowly_is_refused(every: int, sent: int) -> None:
+    async def play() -> None:
+        protocol = BaseProtocol(asyncio.get_running_loop())
+        protocol.connection_made(asyncio.Transport())
+        stream = StreamReader(protocol, 2**16)
+        request = make_mocked_request("POST", "/", payload=stream)
+        share = BUFFERS.share()
+        reading = Tasks().spawn(read_body(request, MOST, share), name="reading")
+        pieces = 0
+        while not reading.done():
+            stream.feed_data(b"a" * 1024)
+            pieces += 1
+            await ticking().pass_by(every)
+        with pytest.raises(BackstoryError, match="stopped coming") as caught:
+            await reading
+        assert (pieces, caught.value.status) == (sent, 408)
+        share.release()
+
+    on_a_clock(play())
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.proxy.chats import ADA, CHAT, body_of, prompt_of
-from tests.proxy.test_warm import on_a_clock, ticking
+from tests.proxy.clock import on_a_clock, ticking
 
 from backstory.fingerprint import keyed
 from backstory.model import Beginning, Conversation, Message, Owner, Prompt

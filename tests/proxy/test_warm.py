@@ -4,11 +4,11 @@ import asyncio
 import gc
 import weakref
 from collections import OrderedDict
-from collections.abc import Coroutine
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.proxy.clock import on_a_clock, ticking
 
 from backstory import warm
 from backstory.warm import SILENCE_SECONDS, Warm
@@ -16,36 +16,6 @@ from backstory.warm import SILENCE_SECONDS, Warm
 
 class Value:
     """Something of which can be said whether it is still alive."""
-
-
-class Clock(asyncio.SelectorEventLoop):
-    """A loop whose time moves when it is told to; timers that are due run at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ahead = 0.0
-
-    def time(self) -> float:
-        return super().time() + self.ahead
-
-    async def pass_by(self, seconds: float) -> None:
-        """Nothing happens for that long, but what is due, in steps of a second."""
-        for _ in range(int(seconds)):
-            self.ahead += 1.0
-            reached = self.create_future()
-            self.call_soon(self.call_soon, reached.set_result, None)  # behind what is due
-            await reached
-
-
-def on_a_clock(play: Coroutine[None, None, None]) -> None:
-    with asyncio.Runner(loop_factory=Clock) as runner:
-        runner.run(play)
-
-
-def ticking() -> Clock:
-    loop = asyncio.get_running_loop()
-    assert isinstance(loop, Clock)
-    return loop
 
 
 async def test_what_was_put_is_at_hand_until_it_is_replaced_or_dropped() -> None:

@@ -106,6 +106,28 @@ async def test_a_large_body_that_waits_too_long_is_refused_and_nothing_was_run(
     assert await stored(proxy) == ["ok"]
 
 
+async def test_who_announces_a_body_and_does_not_send_it_gives_its_room_back(
+    somebody_waits: asyncio.Event, start_proxy: StartProxy, recording_upstream: RecordingUpstream
+) -> None:
+    proxy = await start_proxy(
+        recording_upstream.url, **ROOM, buffer_seconds=30, upload_idle_seconds=0.2
+    )
+    recording_upstream.script = chat_json("ok")
+    whole = request("POST", CHAT.target, LARGE, AUTHORIZATION, NAMED)
+    async with RawClient(proxy.url) as one_of_them, RawClient(proxy.url) as other:
+        for silent in (one_of_them, other):
+            await silent.send(whole[:1000])
+        answer = await ask(proxy, CHAT.target, LARGE, ("Backstory-Conversation", "d"))
+        assert answer.status == 200
+        assert somebody_waits.is_set(), "there was room all the time: nothing is shown"
+        for silent in (one_of_them, other):
+            late = await silent.read_answer()
+            refused(CHAT, late, 408, "request_timeout")
+            assert one(late, b"Connection") == "close"
+    assert len(recording_upstream.requests) == 1
+    assert await stored(proxy) == []
+
+
 async def test_who_can_do_without_memory_streams_through(
     start_proxy: StartProxy, recording_upstream: RecordingUpstream
 ) -> None:

@@ -146,7 +146,7 @@ def _refuse(request: web.Request, under_way: Exchange, error: BackstoryError) ->
     response = error_answer(error, under_way.route.dialect if under_way.route else None)
     if under_way.route and under_way.receipt and under_way.conversation:
         response.headers["Backstory-Conversation"] = under_way.conversation
-    if error.status == 400:
+    if error.status in (400, 408):
         response.force_close()  # what follows may be framed otherwise than we think (RFC 9112 6.3)
     return response
 

@@ -98,7 +98,12 @@ async def _read(
         codings = ()
     assert exchange.share is not None
     try:
-        exchange.body = await read_body(request, settings.max_body_bytes, exchange.share)
+        exchange.body = await read_body(
+            request,
+            settings.max_body_bytes,
+            exchange.share,
+            idle_seconds=settings.upload_idle_seconds,
+        )
     except NoRoom:
         if exchange.share.taken or not _may_bypass(request):
             raise
