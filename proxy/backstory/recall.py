@@ -333,31 +333,24 @@ class Memory:
         self, owner: Owner, conversation: Conversation, said: Keyed, preset: Mode
     ) -> Stored:
         """Read what the alignment needs, and no more: most requests need little."""
-        head, name = conversation.head, conversation.id
-        stored = Stored(
-            head=head,
-            mode=conversation.mode if preset == "auto" else preset,
-            preset=preset != "auto",
-            longest_claim=conversation.longest_claim,
-        )
-        if conversation.version == 0:
-            return stored
+        head, name, claimed = conversation.head, conversation.id, said.claimed
+        mode = conversation.mode if preset == "auto" else preset
         match: Head | None = None
-        claimed = said.claimed
-        if claimed:
-            if head and said.chains[-1] == head.chain:
-                return stored._replace(match=head)  # the whole path: nothing more to know
-            deepest = await self.within(self.store.match(owner, name, said.turn_ends()))
-            match = head_of(deepest) if deepest else None
         path: tuple[Turn, ...] = ()
-        if head:
-            path = await self._path(owner, conversation, head, whole=bool(claimed))
-        stored = stored._replace(match=match, path=path)
-        # Asked only where a first message in common decides.
-        if match is None if claimed else stored.mode in ("transcript", "window"):
-            firsts = await self.within(self.store.first_fingerprints(owner, name))
-            stored = stored._replace(first_fingerprints=firsts)
-        return stored
+        firsts: frozenset[bytes] = frozenset()
+        if claimed and head and said.chains[-1] == head.chain:
+            match = head  # the whole path: nothing more to know
+        elif conversation.version:
+            if claimed:
+                deepest = await self.within(self.store.match(owner, name, said.turn_ends()))
+                match = head_of(deepest) if deepest else None
+            if head:
+                path = await self._path(owner, conversation, head, whole=bool(claimed))
+            # Asked only where a first message in common decides.
+            if match is None if claimed else mode in ("transcript", "window"):
+                firsts = await self.within(self.store.first_fingerprints(owner, name))
+        longest = conversation.longest_claim
+        return Stored(head, path, match, firsts, mode, preset != "auto", longest)
 
     async def _path_to(
         self, owner: Owner, conversation: Conversation, turn: str

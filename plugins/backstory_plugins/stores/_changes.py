@@ -38,7 +38,6 @@ UPDATE conversation SET
     single_use = single_use AND ?,
     created = ?, updated = ?, sealed = coalesce(?, sealed)
 WHERE row = ? AND version = ? AND (SELECT key FROM secret WHERE secret.row = conversation.row) = ?
-RETURNING single_use
 """
 
 _ADD = """
@@ -122,12 +121,17 @@ def commit(db: sqlite3.Connection, change: Change, before: Known | None, stamps:
     if now_at not in rows:
         rows[now_at] = _row(db, row, now_at)
     values = (after.version, rows[now_at], *change.columns, change.sealed)
-    put = db.execute(_PUT, (*values, row, after.version - 1, after.key)).fetchone()
-    if put is None:
+    put = db.execute(_PUT, (*values, row, after.version - 1, after.key))
+    if put.rowcount == 0:
         raise VersionConflict("the conversation was changed or erased meanwhile")
-    if put[0] != after.single_use:
-        after = after._replace(single_use=bool(put[0]))
+    if after.single_use and after.version > 1:  # it may have been named again meanwhile
+        after = after._replace(single_use=_is_single_use(db, row))
     return Known(after, row, rows[now_at], change.seal, known)
+
+
+def _is_single_use(db: sqlite3.Connection, row: int) -> bool:
+    [found] = db.execute("SELECT single_use FROM conversation WHERE row = ?", (row,)).fetchone()
+    return bool(found)
 
 
 def touch(db: sqlite3.Connection, owner: Owner, conversation: str, stamps: Stamps) -> None:
