@@ -71,7 +71,7 @@ def open_turn(seal: Seal, sealed: bytes, name: bytes) -> tuple[bytes, bytes, byt
     return plain[_SIZES.size : begin], plain[begin : begin + holes], plain[begin + holes :]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)  # of those in use just now: each is asked for several times
 def place(owner: Owner, conversation: str) -> tuple[bytes, bytes, bytes]:
     """Tenant, subject and id as columns hold them: digests, for indexes leave copies of names."""
     return *_whose(owner), _digest(conversation)
