@@ -2,16 +2,21 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from tests.wire.clients import RawClient, request
 from tests.wire.conftest import Proxy, StartProxy
+from tests.wire.connection import Connection
 from tests.wire.flood import DONE, LETTERS, PIECE, Flood, Framed, Reader, hash_of
-from tests.wire.talking import AUTHORIZATION, CHAT, NAMED, ask, nothing_broke, stored
-from tests.wire.upstreams import RecordingUpstream
+from tests.wire.server import Server, reserved_port
+from tests.wire.talking import AUTHORIZATION, CHAT, NAMED, ask, head, nothing_broke, say, stored
+from tests.wire.test_large_bodies import memory_of
+from tests.wire.upstreams import Answer, RecordingUpstream, Request
 
 from backstory.app import BUFFERS
 from backstory.relayed import Relayed
@@ -230,3 +235,82 @@ async def test_a_cut_that_comes_while_nobody_reads_is_seen_by_who_reads_on(
         assert client.connection.ending == ("rst" if framed == "close" else "fin")
     await over(proxy, recording_upstream)
     assert await stored(proxy) == []
+
+
+STALLED = 200
+PATIENT = 16
+"""Of them read on at last; the others leave."""
+LITTLE = 320
+"""Pieces of each answer: twenty megabytes."""
+EACH = 512 * 1024
+"""What a server keeps for a client that does not read, at most."""
+
+
+async def charged(admin: str) -> int:
+    """What bodies take, as the server itself says."""
+    page = await say(admin, head("GET /metrics HTTP/1.1", ("Host", "x")))
+    [line] = [
+        line for line in page.content.splitlines() if line.startswith(b"backstory_buffered_bytes ")
+    ]
+    return int(line.split()[1])
+
+
+async def test_two_hundred_who_do_not_read_take_little_and_hold_up_nobody(
+    tmp_path: Path, recording_upstream: RecordingUpstream
+) -> None:
+    flood = Flood(LITTLE, "chunked")
+    async with AsyncExitStack() as stack:
+        port, admin_port = (stack.enter_context(reserved_port()) for _ in range(2))
+        env = {"BACKSTORY_ADMIN_LISTEN": f"127.0.0.1:{admin_port}"}
+        server = Server(tmp_path, port, recording_upstream.url, env)
+        await stack.enter_async_context(server)
+        admin = f"http://127.0.0.1:{admin_port}"
+        recording_upstream.script = CHAT.answer("ok")
+        fields = (AUTHORIZATION, OFF)
+        question = request("POST", CHAT.target, CHAT.good, *fields)
+        assert (await say(server.url, question)).complete
+        before = memory_of(server.pid, "VmRSS")
+
+        asks: dict[bytes, int] = {}
+
+        def narrow(seen: Request) -> Answer:
+            asks[seen.values(b"X-Number")[0]] = seen.connection
+            holds_little(recording_upstream.connections[seen.connection])
+            return flood.answer
+
+        recording_upstream.script = narrow
+        stalled: list[tuple[RawClient, Reader]] = []
+        for number in range(STALLED):
+            client = await stack.enter_async_context(RawClient(server.url))
+            holds_little(client.connection)
+            numbered = (*fields, ("X-Number", f"{number}"))
+            await client.send(request("POST", CHAT.target, CHAT.good, *numbered))
+            stalled.append((client, Reader(client.connection)))
+        for _, reader in stalled:
+            await reader.begin()
+        await flood.stalls(server.url)
+        assert flood.done == 0, "it is too short: nobody had to wait"
+        assert memory_of(server.pid, "VmHWM") - before < STALLED * EACH
+        recording_upstream.script = CHAT.answer("ok")
+        answer = await say(server.url, request("POST", CHAT.target, CHAT.good, AUTHORIZATION))
+        assert (answer.status, answer.complete) == (200, True)
+        for client, _ in stalled[PATIENT:]:
+            client.reset()
+        patient = stalled[:PATIENT]
+        async with asyncio.TaskGroup() as group:
+            rest = [group.create_task(reader.read_all()) for _, reader in patient]
+        assert {task.result() for task in rest} == {hash_of(LITTLE)}
+        assert all(reader.complete for _, reader in patient)
+        for number in range(PATIENT, STALLED):
+            await recording_upstream.closed(asks[b"%d" % number])
+        assert flood.done == PATIENT
+        assert await charged(admin) == 0
+        assert await server.stop() == 0
+        assert server.complaints() == []
+
+
+def holds_little(connection: Connection) -> None:
+    """So few bytes fit into the kernel at this end that the other soon has to wait."""
+    end = connection.transport.get_extra_info("socket")
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        end.setsockopt(socket.SOL_SOCKET, option, 16384)
