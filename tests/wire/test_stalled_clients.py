@@ -238,10 +238,10 @@ async def test_a_cut_that_comes_while_nobody_reads_is_seen_by_who_reads_on(
 
 
 STALLED = 200
-PATIENT = 16
+PATIENT = 8
 """Of them read on at last; the others leave."""
-LITTLE = 320
-"""Pieces of each answer: twenty megabytes."""
+LITTLE = 200
+"""Pieces of each answer: thirteen megabytes."""
 EACH = 512 * 1024
 """What a server keeps for a client that does not read, at most."""
 
