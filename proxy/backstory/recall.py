@@ -360,10 +360,10 @@ class Memory:
         Raises:
             NoSuchTurn: it is not there.
         """
+        most = self._settings.max_history_turns + 1
         recent = self._recent.get((owner, conversation.id))
         if recent and recent.head == turn:
-            return recent.path
-        most = self._settings.max_history_turns + 1
+            return recent.path[-most:]
         path = await self.within(self.store.path(owner, conversation.id, turn, most))
         if not path:
             raise NoSuchTurn
@@ -373,13 +373,15 @@ class Memory:
         self, owner: Owner, conversation: Conversation, head: Head, *, whole: bool
     ) -> tuple[Turn, ...]:
         """The path to the head: all of it, or as much as may be told and a turn more."""
-        most = min(head.depth - conversation.cut, self._settings.max_history_turns + 1)
+        most = max(1, min(head.depth - conversation.cut, self._settings.max_history_turns + 1))
         recent = self._recent.get((owner, conversation.id))
         if recent and recent.head == head.turn:
             path = recent.path
-            if path[0].parent is None or (not whole and len(path) >= most):
+            if whole and path[0].parent is None:
                 return path
-        work = self.store.path(owner, conversation.id, head.turn, None if whole else max(1, most))
+            if not whole and (path[0].parent is None or len(path) >= most):
+                return path[-most:]  # no more than would be read: what is found there decides
+        work = self.store.path(owner, conversation.id, head.turn, None if whole else most)
         return await self.within(work)
 
     def _grown(

@@ -17,6 +17,7 @@ from backstory import headers
 from backstory.upstream import Framing, UpstreamAnswer
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close() sends a reset
+_FIN = struct.pack("ii", 0, 0)
 _COPY_BYTES = 16384
 """Up to here one write of a copy is cheaper than a write of several pieces."""
 
@@ -25,7 +26,8 @@ class Relayed(web.StreamResponse):
     """Status, reason and end-to-end fields as the upstream sent them; ``headers`` are those of ours.
 
     It is framed as the answer is. A body that ends when the upstream's connection does ends when
-    the client's does: in chunks it would look complete even if it was cut.
+    the client's does: in chunks it would look complete even if it was cut. Until its end is sent,
+    whatever closes such a connection resets it, the end of this process too.
     """
 
     def __init__(self, answer: UpstreamAnswer) -> None:
@@ -45,6 +47,8 @@ class Relayed(web.StreamResponse):
             await request._prepare_hook(self)  # of the application that we are a part of
             self._request, self._payload_writer = request, request.writer
             self._head = self._spelled(request)
+            if self._is_unframed:
+                _closing_sends(request, _RESET)
             self._answer = None  # type: ignore[assignment]  # nothing more is asked of it
         return self._payload_writer
 
@@ -98,9 +102,16 @@ class Relayed(web.StreamResponse):
             self.framing = Framing.NONE
         self.flush()
         await self.drained()
+        if self._is_unframed and self._request is not None:
+            _closing_sends(self._request, _FIN)  # unless it was cut
         self._eof_sent = True
         self._request = self._payload_writer = self._cookies = None
         self.headers.clear()  # aiohttp keeps the last answer for as long as a connection idles
+
+    @property
+    def _is_unframed(self) -> bool:
+        """Whether only the connection's end can tell that of the body; a tunnel tells it itself."""
+        return self.framing is Framing.CLOSE and self.status != 101
 
     def _spelled(self, request: web.BaseRequest) -> bytes:
         """The head, and with it how the body is framed for this client."""
@@ -159,14 +170,20 @@ def cut(request: web.Request, response: web.StreamResponse) -> None:
     What is written already goes out. Then the end of framing is missing; where only the end of the
     connection could tell, it is a reset, because a proper end would look complete.
     """
+    if isinstance(response, Relayed) and response.framing is Framing.CLOSE:
+        _closing_sends(request, _RESET)
+    if request.transport is not None:
+        request.transport.close()
+
+
+def _closing_sends(request: web.BaseRequest, how: bytes) -> None:
+    """What closes the client's connection, if nothing does yet."""
     transport = request.transport
-    if transport is None:
+    if transport is None or transport.is_closing():
         return
-    unframed = isinstance(response, Relayed) and response.framing is Framing.CLOSE
     connection = transport.get_extra_info("socket")
-    if unframed and connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    transport.close()
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
 
 
 def _cookies(cookies: "SimpleCookie") -> list[tuple[bytes, bytes]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.proxy.chats import ADA, CHAT, Chat, chat_in, forwarded, spelled
 
+from backstory.align import Decision
 from backstory.model import Answer, Remedy, Reply
 from backstory.recall import Memory, Recalled
 from backstory.settings import MemorySettings
@@ -121,3 +122,12 @@ async def test_whatever_is_at_hand_is_told_as_if_it_were_read(store: Store, seed
                 await store.erase(ADA, "c")
             case _:
                 await warm.memory.commit(at_hand, story.reply(at_hand))
+
+
+async def test_a_call_that_is_too_far_back_to_be_told_is_not_at_hand_either(store: Store) -> None:
+    settings = MemorySettings(max_history_turns=2)
+    warm, cold = (Chat(Memory(store, settings, Tokens())) for _ in range(2))
+    await warm.say("u1 cx tx a1 u2 a2 u3 a3 u4 a4 u5", "a5")
+    at_hand, read = await warm.ask("tx"), await cold.ask("tx")
+    assert at_hand.plan == read.plan
+    assert at_hand.plan.decision is Decision.ORPHAN_TOOL_RESULT

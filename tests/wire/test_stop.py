@@ -79,3 +79,23 @@ async def test_a_stream_that_takes_too_long_is_cut_and_leaves_no_trace(
     assert server.complaints() == []
     await server.start()
     assert await stored_turns(server.url, "c") == []
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_a_server_that_ends_within_a_body_without_framing_does_not_make_it_look_whole(
+    how: str, server: Server, recording_upstream: RecordingUpstream
+) -> None:
+    """The kernel closes the connections of a process that is gone: that must be a reset as well."""
+    answer = falcon_answer("a long answer", "close")
+    begin = answer[: answer.index(b" long")]
+    recording_upstream.script = Answer([begin, asyncio.Event()])
+    async with RawClient(server.url) as client:
+        await ask(client)
+        await client.read_head()
+        assert await client.connection.read_exactly(1) == b"a"
+        if how == "stop":
+            assert await server.stop() == 0
+        else:
+            await server.kill()
+        assert await client.ended() == "rst"
+    assert server.complaints() == []
