@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from backstory.jsonbody import NotJson, dump, read_object
 from backstory_plugins.dialects._chat import joined
-from backstory_plugins.dialects._sse import events
+from backstory_plugins.dialects._sse import Event, chunks
 
 _APPENDED = frozenset(
     {"content", "refusal", "reasoning_content", "reasoning"}  # of a message
@@ -57,20 +57,23 @@ def read_chunks(
     """
     choices: dict[int, _Choice] = {}
     done, usage = False, None
-    for event in events(body):
-        data = event.data.strip()
-        if not data:
-            continue
-        if data.startswith(b"[DONE]"):
-            done = True  # clients stop reading here, so does memory
-            break
-        try:
-            chunk = read_object(data)
-        except NotJson:
-            if not event.closed:
-                break  # the input was cut in this event; the finish reason decides
-            return _BROKEN
-        if event.name == b"error" or chunk.get("error"):
+    for chunk in chunks(body):
+        if isinstance(chunk, Event):
+            event, data = chunk, chunk.data.strip()
+            if not data:
+                continue
+            if data.startswith(b"[DONE]"):
+                done = True  # clients stop reading here, so does memory
+                break
+            try:
+                chunk = read_object(data)
+            except NotJson:
+                if not event.closed:
+                    break  # the input was cut in this event; the finish reason decides
+                return _BROKEN
+            if event.name == b"error":
+                return _BROKEN
+        if chunk.get("error"):
             return _BROKEN
         usage = chunk.get("usage") or usage  # vLLM can count in every chunk
         _note(chunk.get("choices"), choices, delta_of)
@@ -89,7 +92,10 @@ def _note(
     for position, item in enumerate(said if isinstance(said, list) else ()):
         if not isinstance(item, dict):
             continue
-        choice = choices.setdefault(_index(item, position), _Choice())
+        index = _index(item, position)
+        choice = choices.get(index)
+        if choice is None:
+            choice = choices[index] = _Choice()
         delta, finish = delta_of(item), item.get("finish_reason")
         if isinstance(delta, dict):
             choice.deltas.append(delta)

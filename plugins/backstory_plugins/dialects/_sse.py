@@ -4,6 +4,7 @@ Two additions, because servers do it and memory must see it: an event that the i
 told as well, marked as not closed; and a line of a field named ``error`` makes an error event.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from backstory.jsonbody import NotJson, read_object
 EVENT_STREAM = "text/event-stream"
 _BOM = b"\xef\xbb\xbf"
 # In bytes: str.splitlines() would also split at U+2028, which JSON allows inside strings.
+_PLAIN = "data: {"
+_parse = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # not in typeshed
 _line_end = re.compile(rb"\r\n|\n|\r")
 
 
@@ -29,7 +32,8 @@ class Event(NamedTuple):
 
 def events(body: bytes) -> Iterator[Event]:
     """The events of ``body`` in order, those without data left out."""
-    *lines, rest = _line_end.split(body.removeprefix(_BOM))
+    body = body.removeprefix(_BOM)
+    *lines, rest = _line_end.split(body) if b"\r" in body else body.split(b"\n")
     name = b""
     data: list[bytes] = []
     for line in lines:
@@ -44,14 +48,44 @@ def events(body: bytes) -> Iterator[Event]:
         yield Event(name, b"\n".join(data), False)
 
 
+def chunks(body: bytes) -> Iterator[dict[str, object] | Event]:
+    """The events of ``body`` in order: the JSON object of each that is nothing else, read already.
+
+    That is nearly all of them, and a long reply has thousands: they are parsed where they stand. Of
+    everything else the event is told.
+    """
+    try:
+        text = body.removeprefix(_BOM).decode()
+    except UnicodeDecodeError:
+        text = "\r"
+    if "\r" in text:
+        yield from events(body)
+        return
+    *blocks, rest = text.split("\n\n")
+    for block in blocks:
+        if block.startswith(_PLAIN):
+            try:
+                value, end = _parse(block, len(_PLAIN) - 1)
+            except (RecursionError, StopIteration, ValueError):
+                value, end = {}, 0
+            if end == len(block):
+                yield value
+                continue
+        yield from events(block.encode() + b"\n\n")
+    yield from events(rest.encode())
+
+
 def objects(body: bytes) -> Iterator[dict[str, object]]:
     """The JSON object in each event, up to ``[DONE]``.
 
     ``{"error": True}`` stands for an event that says it is an error, or that holds anything else;
     what the input was cut in is left out.
     """
-    for event in events(body):
-        data = event.data.strip()
+    for chunk in chunks(body):
+        if not isinstance(chunk, Event):
+            yield chunk
+            continue
+        data = chunk.data.strip()
         if data.startswith(b"[DONE]"):
             return
         if not data:
@@ -59,10 +93,10 @@ def objects(body: bytes) -> Iterator[dict[str, object]]:
         try:
             said = read_object(data)
         except NotJson:
-            if event.closed:
+            if chunk.closed:
                 yield {"error": True}
             continue
-        yield {"error": True} if event.name == b"error" else said
+        yield {"error": True} if chunk.name == b"error" else said
 
 
 def _take(line: bytes, name: bytes, data: list[bytes]) -> bytes:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstory_plugins.dialects._sse import Event, events, objects
+from backstory.jsonbody import NotJson, read_object
+from backstory_plugins.dialects._sse import Event, chunks, events, objects
 
 TWO = [Event(b"", b"1", True), Event(b"", b"2", True)]
 
@@ -92,3 +93,52 @@ def test_any_bytes_are_events(pieces: list[bytes]) -> None:
 )
 def test_the_objects_in_a_stream(body: bytes, said: list[object]) -> None:
     assert list(objects(body)) == said
+
+
+PIECES = [
+    *(b"data: ", b"data:", b"data", b"event: error", b"error: ", b": ping", b"id: 1"),
+    *(b'{"a": 1}', b'{"a": "\\u2028"}', b'{"b": [{}', b'{"c": 1}]}', b"{}", b"{", b"}", b",", b"1"),
+    *(
+        b" ",
+        b"[DONE]",
+        b"NaN",
+        b'{"d": 1E400}',
+        b"\xff",
+        b"\xef\xbb\xbf",
+        '{"e": "\u2028"}'.encode(),
+    ),
+    *(b"\n", b"\n\n", b"\n\n", b"\r", b"\r\n", b"\n\n\n"),
+    *(b'data: {"a": 1}\n\n', b'data: {"b": 2}\n\n', b'data: {"c": 3} \n\n'),
+]
+
+
+def read_by_rule(body: bytes) -> list[object]:
+    """Each event's object, where it has one and no name; else the event."""
+    said: list[object] = []
+    for event in events(body):
+        try:
+            said.append(event if event.name else read_object(event.data))
+        except NotJson:
+            said.append(event)
+    return said
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
+def test_what_is_parsed_where_it_stands_is_what_the_rules_say(body: bytes) -> None:
+    said: list[object] = []
+    for chunk in chunks(body):
+        if isinstance(chunk, Event) and not chunk.name:
+            try:
+                said.append(read_object(chunk.data))
+                continue
+            except NotJson:
+                pass  # as it is
+        said.append(chunk)
+    assert repr(said) == repr(read_by_rule(body))  # NaN is not equal to itself
+
+
+@pytest.mark.parametrize("depth", [100, 100_000])
+def test_an_object_nested_too_deep_is_left_to_whoever_reads_the_event(depth: int) -> None:
+    data = b'{"a":' * depth + b"1" + b"}" * depth
+    [said] = chunks(b"data: " + data + b"\n\n")
+    assert isinstance(said, Event) is (depth > 100)
