@@ -360,11 +360,15 @@ class Memory:
         Raises:
             NoSuchTurn: it is not there.
         """
+        head, recent = conversation.head, self._recent.get((owner, conversation.id))
         most = self._settings.max_history_turns + 1
-        recent = self._recent.get((owner, conversation.id))
-        if recent and recent.head == turn:
-            return recent.path[-most:]
-        path = await self.within(self.store.path(owner, conversation.id, turn, most))
+        path: tuple[Turn, ...] = ()
+        if head and head.turn == turn:
+            path = await self._path(owner, conversation, head, whole=False)
+        elif recent and recent.head == turn and _reaches(recent.path, most):
+            path = recent.path[-most:]
+        else:  # what is at hand may begin at a cut that is not this path's any more
+            path = await self.within(self.store.path(owner, conversation.id, turn, most))
         if not path:
             raise NoSuchTurn
         return path
@@ -379,7 +383,7 @@ class Memory:
             path = recent.path
             if whole and path[0].parent is None:
                 return path
-            if not whole and (path[0].parent is None or len(path) >= most):
+            if not whole and _reaches(path, most):
                 return path[-most:]  # no more than would be read: what is found there decides
         work = self.store.path(owner, conversation.id, head.turn, None if whole else most)
         return await self.within(work)
@@ -442,6 +446,11 @@ class Memory:
         if parent and not await self.within(self.store.turn(recalled.owner, now.id, parent.turn)):
             return "rolled_back"
         return None
+
+
+def _reaches(path: Sequence[Turn], most: int) -> bool:
+    """Whether so many turns of a path are there, or all that it has."""
+    return len(path) >= most or path[0].parent is None
 
 
 def _place(
