@@ -135,6 +135,27 @@ async def test_an_end_marker_without_an_end_of_framing_is_a_cut(start_proxy: Sta
         assert await stored(proxy) == []
 
 
+@pytest.mark.parametrize("framing", ["chunked", "close"])
+async def test_what_goes_on_and_on_after_its_end_marker_is_a_cut(
+    start_proxy: StartProxy, framing: Literal["chunked", "close"]
+) -> None:
+    """What comes after the marker is held back, so it must be little."""
+    whole = chat_stream("Hello", framing=framing)
+    more = b": more\n\n" * 8192
+    more = chunk(more) if framing == "chunked" else more
+    begun = whole.removesuffix(b"0\r\n\r\n") if framing == "chunked" else whole
+    async with RecordingUpstream(Answer([begun, *[more] * 64], "hold")) as upstream:
+        proxy = await start_proxy(upstream.url, end_seconds=30)
+        async with RawClient(proxy.url) as client:
+            question = {"messages": [{"role": "user", "content": "Hi"}], "stream": True}
+            await client.post("/v1/chat/completions", question, AUTHORIZATION, NAMED)
+            answer = await client.read_answer()
+        assert not answer.complete
+        assert b"[DONE]" not in answer.content
+        await upstream.closed(0)
+        assert await stored(proxy) == []
+
+
 async def test_a_client_that_hangs_up_at_done_is_remembered(start_proxy: StartProxy) -> None:
     """The OpenAI SDK closes its connection at ``[DONE]``, before the zero chunk."""
     async with RecordingUpstream(chat_stream("Hello")) as upstream:

@@ -22,6 +22,8 @@ from backstory.upstream import Framing, Upstream, UpstreamAnswer
 from backstory.upstream_head import UpstreamHead
 
 _MOST_REFUSAL_BYTES = 65536
+_MOST_REST_BYTES = 1024 * 1024
+"""Behind an end marker: all of it is held back, so it must not be much."""
 _EVENT_ENDS = {
     "text/event-stream": (b"\n\n", b"\r\n\r\n", b"\r\r"),
     "application/x-ndjson": (b"\n",),
@@ -177,6 +179,8 @@ class Forward:
                     async with asyncio.timeout(self._end_seconds):
                         await _copy_rest(answer, capture.tee)
                 await _copy_rest(answer, capture.tee)
+            except _Overlong:
+                raise
             except (UpstreamCut, UpstreamFailure, TimeoutError) as exc:
                 # The end marker alone proves the end of a body that nothing else delimits.
                 if answer.framing is not Framing.CLOSE or not capture.tee.marked:
@@ -230,6 +234,14 @@ async def _ended(task: "asyncio.Task[None]") -> None:
     task.result()
 
 
+class _Overlong(UpstreamCut):
+    """It goes on and on."""
+
+
 async def _copy_rest(answer: UpstreamAnswer, tee: Tee) -> None:
+    left = _MOST_REST_BYTES
     while chunk := await answer.read():
+        left -= len(chunk)
+        if left < 0:
+            raise _Overlong("the answer goes on after its end")
         tee.feed(chunk)
