@@ -138,6 +138,7 @@ class Forward:
         relay = Relay(response, capture.tee if capture else None)
         try:
             while not (await answer.flow(relay) or relay.marked):
+                answer.pause()
                 await response.drained()
             if capture is not None:
                 # A task of its own: a client that leaves now has had a complete answer.

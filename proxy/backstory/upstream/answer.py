@@ -14,8 +14,8 @@ from backstory.upstream.framing import AnswerParser, Fields, Framing
 from backstory.upstream.pool import Pool
 from backstory.upstream.request import timed_out
 
-PAUSE_BYTES = 256 * 1024
-"""With more than this waiting to be read, the upstream has to wait. A read takes all of it."""
+PAUSE_BYTES = 64 * 1024
+"""With more than this waiting to be read, the upstream has to wait; a read takes all of it."""
 
 
 class UpstreamAnswer:
@@ -126,6 +126,12 @@ class UpstreamAnswer:
             return True
         raise self._error or UpstreamCut(parser.fault)
 
+    def pause(self) -> None:
+        """Leave what comes in the kernel, so that the upstream waits, until somebody waits for it."""
+        if not (self._paused or self._settled):
+            self._paused = True
+            self._connection.pause_reading()
+
     def close(self) -> None:
         """Let go of the connection: kept if everything was said, else the upstream sees us leave."""
         if self._closed:
@@ -180,8 +186,7 @@ class UpstreamAnswer:
             if parser.pieces:
                 self._give(self._sink)
         elif parser.size > PAUSE_BYTES:
-            self._paused = True
-            self._connection.pause_reading()
+            self.pause()
         if parser.fault:
             self._connection.abort()
         if self._settled or (parser.headed and self._sink is None):
@@ -236,12 +241,12 @@ class UpstreamAnswer:
         data = parser.pieces[0] if len(parser.pieces) == 1 else b"".join(parser.pieces)
         parser.pieces.clear()
         parser.size = 0
-        if self._paused:
-            self._paused = False
-            self._connection.resume_reading()
         return data
 
     async def _wait(self, timer: str, deadlines: Deadlines | None) -> None:
+        if self._paused:
+            self._paused = False
+            self._connection.resume_reading()
         if deadlines is not None:
             self._waits = timer, deadlines
             deadlines.set(self)
