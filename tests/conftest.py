@@ -16,7 +16,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from blockbuster import BlockBuster, BlockingError
@@ -54,13 +54,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--long"):
         return
     long = {item: mark for item in items if (mark := item.get_closest_marker("long"))}
-    config.stash[LEFT_OUT] = Counter(_why_long(*mark.args) for mark in long.values())
+    left_out = config.stash[LEFT_OUT] = Counter(_why_long(*mark.args) for mark in long.values())
+    if hasattr(config, "workeroutput"):  # one of several processes; all collect the same
+        config.workeroutput["left_out"] = dict(left_out)
     items[:] = [item for item in items if item not in long]
     config.hook.pytest_deselected(items=[*long])
 
 
 def _why_long(reason: str) -> str:
     return reason
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """See pytest-xdist. What a process has left out is told by the one that began it."""
+    output = getattr(node, "workeroutput", {})  # none if it died
+    node.config.stash[LEFT_OUT] = Counter(output.get("left_out", {}))
 
 
 def pytest_terminal_summary(
