@@ -23,7 +23,7 @@ def test_without_a_dialect_an_error_is_a_problem_document() -> None:
     }
 
 
-@pytest.mark.parametrize("dialect", [None, *DIALECTS.values()], ids=str)
+@pytest.mark.parametrize("dialect", [None, *DIALECTS.values()], ids=[None, *DIALECTS])
 def test_every_error_of_ours_says_its_code_and_its_headers(dialect: object) -> None:
     answer = error_answer(BUSY, dialect)  # type: ignore[arg-type]
     assert answer.status == 409

@@ -304,6 +304,7 @@ def test_a_coding_is_undone(coding: str, packed: Callable[[bytes], bytes]) -> No
         (("gzip",), gzip.compress(b"x")[:-1]),
         (("gzip",), gzip.compress(b"x") + b"y"),
     ],
+    ids=["another coding", "coded twice", "not coded", "empty", "cut", "garbage behind it"],
 )
 def test_what_cannot_be_undone_is_the_upstreams_to_judge(
     codings: tuple[str, ...], body: bytes

@@ -170,7 +170,7 @@ async def test_what_is_not_understood_is_passed_through(
         (LLAMACPP, lambda error: error["error"]["code"] == 400),
         (OLLAMA, lambda error: isinstance(error["error"], str)),
     ],
-    ids=str,
+    ids=["completions", "tgi", "llamacpp", "ollama"],
 )
 async def test_an_error_of_ours_has_the_shape_of_the_api(
     api: Api, code: Callable[[Any], bool], demo: str, start_proxy: StartProxy
