@@ -1,5 +1,6 @@
 """The words of memory: who, which conversation, what was said. Pure values, no ids of storage."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
@@ -253,6 +254,12 @@ class Prompt(NamedTuple):
     """Whether the client lets the turn be kept (``store`` in Responses)."""
     begins: Beginning | None = None
     """What ``Dialect.read_prompt`` wants to know of the next body that begins as this one does."""
+    resolve: Callable[[Sequence[Message]], bytes | None] | None = None
+    """Some messages stand in the body by an id alone, so that none of them is read yet.
+
+    Given those that the conversation holds: the body with them in their places, to be read in the
+    place of this one; ``None``: not all of them are there.
+    """
 
 
 @dataclass(frozen=True, slots=True)

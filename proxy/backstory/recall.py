@@ -209,6 +209,21 @@ class Memory:
             tokens + told.tokens,
         )
 
+    async def path(self, owner: Owner, name: str, after: str | None = None) -> tuple[Turn, ...]:
+        """All turns of the conversation ``name`` up to the turn ``after``, or up to its head.
+
+        Raises:
+            StoreUnavailable: what is stored cannot be read.
+        """
+        if after is not None:
+            return await self.within(self.store.path(owner, name, after))
+        found = self.store.known(owner, name)
+        if found is None:
+            found = await self.within(self.store.load(owner, name))
+        if found is None or found.head is None:
+            return ()
+        return await self._path(owner, found, found.head, whole=True)
+
     def remedied(self, recalled: Recalled, remedy: Remedy) -> Recalled | None:
         """The same prompt told otherwise, after the upstream has refused it; ``None``: it cannot be."""
         told, turns = recalled.told, recalled.plan.told

@@ -207,6 +207,19 @@ REWRITING = Client(
 )
 """No product, so no row: it does what aider does to its old messages."""
 
+NAMING = Client(
+    name="ai, @ai-sdk/openai (npm), its transcript",
+    program="node/ai_openai_transcript.mjs",
+    home="npm",
+    change="",
+    ways=("header", "prefix"),
+    sdk=True,
+    jar="none",
+    transcript=True,
+    tools=True,
+)
+"""The client of a row above, used in another way: of a reply it sends the ids of its items."""
+
 
 def param(client: Client, *more: object) -> object:
     """A parameter of a test, marked if the client is a long one."""

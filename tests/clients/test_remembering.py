@@ -6,7 +6,7 @@ import pytest
 from tests.clients.client import Asked, Client, talk
 from tests.clients.conftest import Town
 from tests.clients.names import Named, new_name, session_for
-from tests.clients.suite import CLIENTS, REWRITING, param
+from tests.clients.suite import CLIENTS, NAMING, REWRITING, param
 from tests.clients.table import Seen
 from tests.clients.told import Told, stored
 from tests.wire.conftest import token
@@ -71,3 +71,26 @@ async def test_a_transcript_that_is_rewritten_is_one_conversation(
     assert [said.text for said in replies] == ANSWERS
     assert [each.text for each in asked[:2]] == QUESTIONS[:2], "as the client tells it now"
     assert asked[2].text.startswith(QUESTIONS[2])
+
+
+@STREAMED
+@pytest.mark.parametrize(("client", "way"), [param(NAMING, way) for way in NAMING.ways])
+async def test_a_transcript_that_names_its_replies_by_id_is_one_conversation(
+    client: Client, way: str, stream: bool, town: Town, tmp_path: Path
+) -> None:
+    turns = [Asked(token(), text) for text in QUESTIONS]
+    with pytest.raises(AssertionError, match="keeps nothing between requests: no item 'msg_"):
+        await talk(client, tmp_path, town.demo, turns, stream=stream)
+    proxy = await town.proxy(town.demo)
+    name = Named(way, new_name())
+    done = await talk(
+        *(client, tmp_path, proxy.url, turns),
+        stream=stream,
+        headers=name.headers,
+        prefix=name.prefix,
+    )
+    assert done.texts == ANSWERS
+    assert await stored(proxy.url, str(name.conversation)) == [
+        [Told("user", asked), Told("assistant", said)]
+        for asked, said in zip(QUESTIONS, ANSWERS, strict=True)
+    ]

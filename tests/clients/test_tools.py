@@ -6,7 +6,7 @@ import pytest
 from tests.clients.client import Asked, Client, talk
 from tests.clients.conftest import Town
 from tests.clients.names import Named, new_name
-from tests.clients.suite import CLIENTS, param
+from tests.clients.suite import CLIENTS, NAMING, param
 from tests.clients.table import Seen
 from tests.clients.told import Told, stored
 from tests.wire.conftest import token
@@ -30,7 +30,9 @@ ASKED = [said for turn in TURNS for said in turn][:-1]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize(("client", "way"), [param(c, way) for c in CLIENTS for way in c.tool_ways])
+@pytest.mark.parametrize(
+    ("client", "way"), [param(c, way) for c in (*CLIENTS, NAMING) for way in c.tool_ways]
+)
 async def test_a_tool_loop_is_part_of_the_conversation(
     client: Client, way: str, stream: bool, town: Town, seen: Seen, tmp_path: Path
 ) -> None:

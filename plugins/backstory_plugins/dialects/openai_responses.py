@@ -6,6 +6,7 @@ What a client says of state that the upstream should keep is taken out of the re
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 from backstory.fingerprint import estimate_tokens
@@ -25,6 +26,7 @@ from backstory_plugins.dialects._items import items_of
 from backstory_plugins.dialects._listed import walk
 from backstory_plugins.dialects._openai import error_body, error_object
 from backstory_plugins.dialects._overflow import overflow
+from backstory_plugins.dialects._references import has_references, resolved
 from backstory_plugins.dialects._responses import read_events, read_response
 from backstory_plugins.dialects._runs import (
     FORM,
@@ -65,7 +67,7 @@ class OpenAIResponses:
     form = FORM
 
     def __init__(self, *, state: Literal["proxy", "upstream"] = "proxy") -> None:
-        """Who keeps what ``previous_response_id`` and ``conversation`` refer to.
+        """Who keeps what ``previous_response_id``, ``conversation`` and references to items refer to.
 
         Args:
             state: ``upstream``: requests that have one of them are passed through.
@@ -83,6 +85,15 @@ class OpenAIResponses:
                 return None
             if (follows or conversation) and not self._keeps_state:
                 return None
+            stores = _last(fields, "store") is not False
+            if self._keeps_state and has_references(fields["input"][0]):
+                return Prompt(
+                    *(body, (), (), ()),
+                    follows=follows,
+                    conversation=conversation,
+                    stores=stores,
+                    resolve=partial(resolved, body),
+                )
             listed = read_input(text, fields["input"][0], begun)
         except NotJson:
             return None
@@ -102,7 +113,7 @@ class OpenAIResponses:
             fixed_tokens=schema_tokens([*fields.get("tools", ()), *fields.get("instructions", ())]),
             follows=follows,
             conversation=conversation,
-            stores=_last(fields, "store") is not False,
+            stores=stores,
             begins=listed.begins,
         )
 

@@ -62,6 +62,7 @@ def _read_input(value: object) -> list[Said]:
     items = [item for item in value if isinstance(item, dict)]
     if len(items) != len(value):
         raise Refused("Each item of 'input' must be an object.", "input")
+    _check_references(items)
     _check_calls(items)
     messages = []
     for item in items:
@@ -77,6 +78,13 @@ def _read_input(value: object) -> list[Said]:
         elif kind == "function_call_output":
             messages.append(("tool", read_text(item.get("output"))))
     return messages
+
+
+def _check_references(items: Sequence[Mapping[str, object]]) -> None:
+    for item in items:
+        if item.get("type") == "item_reference":
+            ident = item.get("id")
+            raise Refused(f"This demo keeps nothing between requests: no item '{ident}'.", "input")
 
 
 def _check_calls(items: Sequence[Mapping[str, object]]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 from aiohttp import web
@@ -14,7 +14,7 @@ from backstory.body import plain_body, read_body
 from backstory.buffers import Buffers, NoRoom
 from backstory.errors import BackstoryError, NoSuchTurn, StoreUnavailable
 from backstory.exchange import Capture, Exchange, Hook, of
-from backstory.model import Answer, Mode, Owner, Prompt, Verdict
+from backstory.model import Answer, Message, Mode, Owner, Prompt, Verdict
 from backstory.queue import ConversationQueue
 from backstory.recall import Memory, Recalled
 from backstory.receipt import Receipt
@@ -123,6 +123,13 @@ async def _read(
     begun = remembered.transcripts.beginning(_owner(exchange), name, dialect, body)
     unread = len(body) - (begun.end if begun else 0)
     prompt = await _off_loop(unread, dialect.read_prompt, body, begun)
+    if prompt is not None and prompt.resolve is not None:
+        return prompt
+    return _of_memory(exchange, prompt)
+
+
+def _of_memory(exchange: Exchange, prompt: Prompt | None) -> Prompt | None:
+    """``prompt`` if it is memory's; else ``exchange.receipt`` says why not."""
     if prompt is None:
         exchange.receipt = Receipt("skipped", reason="not_understood")
     elif not prompt.new:
@@ -186,6 +193,11 @@ async def _recall(
     dialect, preset = exchange.route.dialect, _preset(request, exchange)
     may_bypass = _may_bypass(request)
     try:
+        if prompt.resolve is not None:
+            whole = await _resolved(exchange, prompt, prompt.resolve, remembered)
+            if whole is None:
+                return None
+            prompt = whole
         recalled = await remembered.recall(
             owner, name, dialect, prompt, preset, fresh=exchange.fresh, after=exchange.after
         )
@@ -215,6 +227,34 @@ async def _recall(
     return settler
 
 
+async def _resolved(
+    exchange: Exchange,
+    prompt: Prompt,
+    resolve: Callable[[Sequence[Message]], bytes | None],
+    remembered: Memory,
+) -> Prompt | None:
+    """The prompt with what it names by an id alone in its place; as it came if that is not there."""
+    assert exchange.route is not None
+    assert exchange.conversation is not None
+    assert exchange.share is not None
+    owner, name, dialect = _owner(exchange), exchange.conversation, exchange.route.dialect
+    path = () if exchange.fresh else await remembered.path(owner, name, exchange.after)
+    stored = [message for turn in path for message in turn.messages]
+    size = len(prompt.body) + sum([len(message.raw) for message in stored])
+    body = await _off_loop(size, resolve, stored)
+    if body is None:
+        return _of_memory(exchange, None)
+    more = len(body) - len(prompt.body)
+    if more > 0 and not exchange.share.take(more):
+        await exchange.share.wait(more)
+    begun = remembered.transcripts.beginning(owner, name, dialect, body)
+    unread = len(body) - (begun.end if begun else 0)
+    whole = _of_memory(exchange, await _off_loop(unread, dialect.read_prompt, body, begun))
+    if whole is not None:
+        exchange.body, exchange.rewritten = body, True
+    return whole
+
+
 class Settler:
     """What becomes of one recalled prompt: told, told otherwise, and at the end kept or not."""
 
@@ -227,7 +267,7 @@ class Settler:
         self._exchange = exchange
         self._tee = tee
         self._only_read = only_read
-        self._as_sent = exchange.body
+        self._as_read = exchange.body, exchange.rewritten
         self._plain = b""
 
     @property
@@ -253,8 +293,8 @@ class Settler:
         exchange, recalled = self._exchange, self._recalled
         exchange.told = recalled
         body = self._plain = recalled.body()
-        exchange.rewritten = body is not recalled.prompt.body
-        exchange.body = body if exchange.rewritten else self._as_sent
+        is_as_read = body is recalled.prompt.body
+        exchange.body, exchange.rewritten = self._as_read if is_as_read else (body, True)
         exchange.receipt = recalled.receipt.with_reason(exchange.reason)
         if self._only_read:
             exchange.receipt = exchange.receipt._replace(outcome="read")

@@ -7,7 +7,8 @@ import { generateText, jsonSchema, stepCountIs, streamText, tool } from 'ai'
 const tell = (line) => console.log(JSON.stringify(line))
 
 // `create` makes a provider from its options; `options` are those of a request, after the last one's response id.
-export const run = async (create, options = () => ({})) => {
+// With `keeps`, each token's messages are kept here and all of them sent, as chat UIs do it.
+export const run = async (create, options = () => ({}), { keeps = false } = {}) => {
   const plan = JSON.parse(readFileSync(0, 'utf8'))
   tell({ client: 'ai', version: createRequire(import.meta.url)('ai/package.json').version })
   const more = {}
@@ -18,18 +19,21 @@ export const run = async (create, options = () => ({})) => {
     more.stopWhen = stepCountIs(5)
   }
   const latest = new Map()
+  const transcripts = new Map()
   for (const turn of plan.turns) {
     const provider = create({ baseURL: `${plan.url}/v1`, apiKey: turn.token, headers: plan.headers })
+    const messages = [...(transcripts.get(turn.token) ?? []), { role: 'user', content: turn.text }]
     const question = {
       model: provider('m'),
-      messages: [{ role: 'user', content: turn.text }],
+      messages,
       providerOptions: options(plan, latest.get(turn.token)),
       ...more,
     }
     const result = plan.stream ? streamText(question) : await generateText(question)
     const text = await result.text
-    const { headers, id } = await result.response
+    const { headers, id, messages: replied } = await result.response
     latest.set(turn.token, id)
+    if (keeps) transcripts.set(turn.token, [...messages, ...replied])
     tell({
       text,
       receipt: headers['backstory-memory'] ?? null,

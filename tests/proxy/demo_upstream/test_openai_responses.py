@@ -40,6 +40,12 @@ def test_what_needs_a_memory_is_refused(name: str) -> None:
     assert respond({"input": "hi", name: None}).said.text
 
 
+def test_an_item_that_only_a_memory_has_is_refused() -> None:
+    with pytest.raises(Refused, match="no item 'msg_1'") as caught:
+        respond({"input": [ASKED, {"type": "item_reference", "id": "msg_1"}, ASKED]})
+    assert caught.value.param == "input"
+
+
 @pytest.mark.parametrize(
     ("items", "complaint"),
     [([ASKED, CALL], "No tool output found"), ([ASKED, RESULT], "No tool call found")],
