@@ -11,6 +11,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from queue import SimpleQueue
 
+_LEFT_OUT: dict[str, bool | None] = {
+    "_srcfile": None,  # where a line was logged
+    "logThreads": False,
+    "logProcesses": False,
+    "logMultiprocessing": False,
+    "logAsyncioTasks": False,  # since Python 3.12
+}
 GATHER_SECONDS = 0.1
 """How long a line may wait for others."""
 
@@ -56,10 +63,27 @@ def to_stderr() -> Iterator[None]:
     """
     lines = _Lines()
     logging.basicConfig(level=logging.INFO, handlers=[lines])
+    with _only_what_is_told():
+        try:
+            yield
+        finally:
+            lines.finish()
+
+
+@contextmanager
+def _only_what_is_told() -> Iterator[None]:
+    """Records hold nothing that no line says: finding it takes a third of the time of a record.
+
+    The switches are those of Python's logging HOWTO, section Optimization.
+    """
+    before = {name: getattr(logging, name) for name in _LEFT_OUT if hasattr(logging, name)}
+    for name in before:
+        setattr(logging, name, _LEFT_OUT[name])
     try:
         yield
     finally:
-        lines.finish()
+        for name, value in before.items():
+            setattr(logging, name, value)
 
 
 class _Lines(logging.Handler):
