@@ -5,7 +5,15 @@ and cancelled a hundred thousand times before one of them rings; to note a deadl
 """
 
 import asyncio
-from typing import Protocol
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+LATE_SECONDS = 0.2
+"""A timer that rings so late says that the loop stood still: the process was stopped, or its machine."""
+GRACE_SECONDS = 1.0
 
 
 class Waiting(Protocol):
@@ -16,7 +24,11 @@ class Waiting(Protocol):
 
 
 class Deadlines:
-    """Deadlines that are each the same time away when they are set. Used from one event loop."""
+    """Deadlines that are each the same time away when they are set. Used from one event loop.
+
+    Loops look at their timers before they look at what has come. So after the loop stood still
+    everybody is given a moment more: what is waited for may be here.
+    """
 
     def __init__(self, seconds: float) -> None:
         """``seconds``: how far away."""
@@ -24,6 +36,7 @@ class Deadlines:
         # All are equally far when they are set: in the order of setting is in the order of time.
         self._due: dict[Waiting, float] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._rings = 0.0
 
     def __len__(self) -> int:
         """How many are set."""
@@ -35,19 +48,63 @@ class Deadlines:
         loop = asyncio.get_running_loop()
         when = self._due[who] = loop.time() + self.seconds
         if self._timer is None:
-            self._timer = loop.call_at(when, self._look)
+            self._ring_at(when)
 
     def unset(self, who: Waiting) -> None:
         """Do not call ``who``."""
         self._due.pop(who, None)
 
+    async def within(self, work: Awaitable[T]) -> T:
+        """The result of ``work``, if it comes in time; else it is cancelled, as by ``asyncio.timeout``.
+
+        Raises:
+            TimeoutError: it did not.
+        """
+        patience = _Patience()
+        self.set(patience)
+        try:
+            return await work
+        except BaseException as exc:
+            if patience.is_over() and isinstance(exc, asyncio.CancelledError):
+                raise TimeoutError from None
+            raise
+        finally:
+            self.unset(patience)
+
     def _look(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._timer, now = None, loop.time()
+        now = asyncio.get_running_loop().time()
+        self._timer = None
+        if self._due and now - self._rings > LATE_SECONDS:
+            self._ring_at(now + min(self.seconds, GRACE_SECONDS))
+            return
         while self._due:
             who, when = next(iter(self._due.items()))
             if when > now:
-                self._timer = loop.call_at(when, self._look)
+                self._ring_at(when)
                 return
             del self._due[who]
             who.overdue()
+
+    def _ring_at(self, when: float) -> None:
+        self._rings = when
+        self._timer = asyncio.get_running_loop().call_at(when, self._look)
+
+
+class _Patience:
+    """Cancels the task that made it once it has waited for too long."""
+
+    def __init__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._cancelled_before = task.cancelling()
+        self._ran_out = False
+
+    def overdue(self) -> None:
+        """See Waiting."""
+        self._ran_out = True
+        self._task.cancel()
+
+    def is_over(self) -> bool:
+        """Whether this was the reason for a cancellation, and nobody else wanted one. Ask once."""
+        return self._ran_out and self._task.uncancel() <= self._cancelled_before

@@ -1,6 +1,5 @@
 """Memory itself: what is told again in front of a prompt, and how its turn is committed."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
@@ -78,26 +77,6 @@ class _Recent(NamedTuple):
     weight: int
 
 
-class _Patience:
-    """Cancels the task that made it once it has waited for too long, as ``asyncio.timeout`` does."""
-
-    def __init__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._cancelled_before = task.cancelling()
-        self._ran_out = False
-
-    def overdue(self) -> None:
-        """See deadlines.Waiting."""
-        self._ran_out = True
-        self._task.cancel()
-
-    def is_over(self) -> bool:
-        """Whether this was the reason for a cancellation, and nobody else wanted one. Ask once."""
-        return self._ran_out and self._task.uncancel() <= self._cancelled_before
-
-
 class Memory:
     """Recalls and commits, for every owner."""
 
@@ -136,16 +115,10 @@ class Memory:
         Raises:
             StoreUnavailable: it did not, or the store says so.
         """
-        patience = _Patience()
-        self._deadlines.set(patience)
         try:
-            return await work
-        except BaseException as exc:
-            if patience.is_over() and isinstance(exc, asyncio.CancelledError):
-                raise StoreUnavailable("the store did not answer in time") from None
-            raise
-        finally:
-            self._deadlines.unset(patience)
+            return await self._deadlines.within(work)
+        except TimeoutError:
+            raise StoreUnavailable("the store did not answer in time") from None
 
     async def recall(
         self,
@@ -426,7 +399,9 @@ class Memory:
         moves = plan.moves_head and before.head == recalled.conversation.head
         depth = plan.parent.depth if plan.parent else 0
         cut = recalled.told.cut if plan.told else min(before.cut, depth)
-        after = before._replace(
+        after = Conversation(
+            before.id,
+            before.key,
             version=before.version + 1,
             head=grower.head if moves else before.head,
             mode=(plan.learns or before.mode) if moves else before.mode,

@@ -34,4 +34,4 @@ class Receipt(NamedTuple):
             ("as", self.read_as),
             ("reason", self.reason),
         )
-        return self.outcome + "".join(f";{k}={v}" for k, v in parameters if v is not None)
+        return self.outcome + "".join([f";{k}={v}" for k, v in parameters if v is not None])

@@ -34,7 +34,7 @@ class Relayed(web.StreamResponse):
         """``answer``: its head is known."""
         super().__init__(status=answer.status, reason=answer.reason)
         self.media_type = headers.media_type(answer.field("Content-Type"))
-        self.is_coded = answer.field("Content-Encoding") is not None
+        self.coding = answer.field("Content-Encoding")
         self.framing = answer.framing
         """How the client sees where the body ends; settled by ``prepare``."""
         self._answer = answer

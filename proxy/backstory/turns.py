@@ -55,7 +55,7 @@ class Grower:
             chain=chain(before.chain if before else ROOT, messages, self._key),
             depth=(before.depth if before else 0) + 1,
             size=(before.size if before else 0) + len(messages),
-            tokens=(before.tokens if before else 0) + sum(m.tokens for m in messages),
+            tokens=(before.tokens if before else 0) + sum([m.tokens for m in messages]),
             truncated=truncated,
             imported=imported,
             created=self._now,

@@ -1,6 +1,8 @@
 """Many deadlines, one timer: each is called once, in time, and only if nobody has moved it."""
 
 import asyncio
+import socket
+import time
 
 import pytest
 
@@ -63,6 +65,34 @@ async def test_one_that_sets_another_when_it_is_called() -> None:
     deadlines.set(First())
     await asyncio.wait_for(second.once.wait(), 2)
     assert len(second.called) == 1
+
+
+async def test_what_came_while_the_loop_stood_still_came_in_time() -> None:
+    deadlines, waiter, other = Deadlines(0.2), Waiter(), Waiter()
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    came = loop.create_future()
+
+    def read() -> None:
+        loop.remove_reader(ours)
+        came.set_result(None)
+
+    async def wait() -> None:
+        deadlines.set(waiter)
+        await came
+        deadlines.unset(waiter)
+
+    with ours, theirs:
+        async with asyncio.TaskGroup() as group:
+            _ = group.create_task(wait())
+            loop.add_reader(ours, read)
+            deadlines.set(other)
+            await asyncio.sleep(0)
+            theirs.send(b"x")
+            time.sleep(1)  # noqa: ASYNC251 - as a process that is stopped, or a machine that is moved
+        await asyncio.wait_for(other.once.wait(), 2)
+    assert waiter.called == []
+    assert len(other.called) == 1, "who got nothing is told a little later"
 
 
 async def test_a_thousand_deadlines_have_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:

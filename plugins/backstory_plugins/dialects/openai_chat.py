@@ -62,7 +62,7 @@ class OpenAIChat:
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:
         """See ``spi.Dialect``."""
-        said = [*pinned, *(message.raw for message in history)]
+        said = [*pinned, *[message.raw for message in history]]
         return put_in(prompt.body, prompt.insert_at, said, preceded=bool(prompt.pinned))
 
     def told(self, message: Message) -> Message | None:

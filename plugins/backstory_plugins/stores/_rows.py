@@ -55,7 +55,7 @@ def pack(turn: Turn) -> tuple[bytes, bytes]:
     facts = [_HEAD.pack(LAYOUT, len(turn.asked), len(form), len(reply_id)), form, reply_id]
     for message in turn.messages:
         facts.extend(_record(message))
-    return b"".join(message.raw for message in turn.messages), b"".join(facts)
+    return b"".join([message.raw for message in turn.messages]), b"".join(facts)
 
 
 class Said(NamedTuple):

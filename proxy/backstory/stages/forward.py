@@ -11,6 +11,7 @@ from aiohttp import web
 
 from backstory import headers
 from backstory.body import arrived, stream_body
+from backstory.deadlines import Deadlines
 from backstory.errors import StoreUnavailable, UpstreamCut, UpstreamFailure
 from backstory.exchange import Capture, Exchange, of
 from backstory.model import Answer, Verdict
@@ -73,7 +74,7 @@ class Forward:
         self._upstreams = upstreams
         self._head = head
         self._tasks = tasks
-        self._end_seconds = end_seconds
+        self._ends = Deadlines(end_seconds)
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         """Relay the request and its answer."""
@@ -134,7 +135,7 @@ class Forward:
         self, request: web.Request, exchange: Exchange, answer: UpstreamAnswer, response: Relayed
     ) -> None:
         """Move the body; whatever ends it early ends the client's connection too."""
-        capture = self._capture(exchange, answer)
+        capture = self._capture(exchange, answer, response)
         relay = Relay(response, capture.tee if capture else None)
         try:
             while not (await answer.flow(relay) or relay.marked):
@@ -153,7 +154,9 @@ class Forward:
                 exchange.outcome = "discarded(client_left)"
             raise
 
-    def _capture(self, exchange: Exchange, answer: UpstreamAnswer) -> Capture | None:
+    def _capture(
+        self, exchange: Exchange, answer: UpstreamAnswer, response: Relayed
+    ) -> Capture | None:
         """What is to be remembered of this answer: nothing of an error."""
         capture = exchange.capture
         if capture is None:
@@ -161,9 +164,8 @@ class Forward:
         if not 200 <= answer.status < 300:
             exchange.outcome = "discarded(status)"
             return None
-        codings = headers.codings([answer.field("Content-Encoding") or ""])
-        media_type = headers.media_type(answer.field("Content-Type"))
-        capture.tee.begin(answer.status, media_type, codings, answer.length)
+        codings = headers.codings([response.coding]) if response.coding else ()
+        capture.tee.begin(answer.status, response.media_type, codings, answer.length)
         return capture
 
     async def _finish(self, answer: UpstreamAnswer, capture: Capture) -> None:
@@ -177,8 +179,7 @@ class Forward:
             try:
                 # A timer only where there is something to wait for: mostly everything is here.
                 if not answer.ended:
-                    async with asyncio.timeout(self._end_seconds):
-                        await _copy_rest(answer, capture.tee)
+                    await self._ends.within(_copy_rest(answer, capture.tee))
                 await _copy_rest(answer, capture.tee)
             except _Overlong:
                 raise
@@ -213,7 +214,7 @@ class Forward:
         exchange.error = code
         if exchange.capture is not None and not isinstance(error, StoreUnavailable):
             exchange.outcome = "discarded(cut)"
-        plain = not response.is_coded and response.framing is not Framing.LENGTH
+        plain = response.coding is None and response.framing is not Framing.LENGTH
         # Within an event it would end a half one, which clients take for a whole.
         ends = _EVENT_ENDS.get(response.media_type)
         between = ends is not None and (not sent or sent.endswith(ends))

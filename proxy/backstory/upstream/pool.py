@@ -8,6 +8,7 @@ import ssl
 from asyncio import BaseEventLoop
 from typing import Any
 
+from backstory.deadlines import Deadlines
 from backstory.errors import UpstreamFailure
 from backstory.upstream.connection import Connection
 from backstory.upstream.origin import Origin
@@ -27,7 +28,7 @@ class Pool:
         ssl_context: ssl.SSLContext | None,
     ) -> None:
         self._origin = origin
-        self._connect_seconds = connect_seconds
+        self._connects = Deadlines(connect_seconds)
         self._keepalive_seconds = keepalive_seconds
         self._slots = asyncio.Semaphore(max_connections) if max_connections else None
         self._ssl_context = ssl_context
@@ -95,22 +96,20 @@ class Pool:
         if tls and self._ssl_context is None:
             self._ssl_context = ssl.create_default_context()
         try:
-            async with asyncio.timeout(self._connect_seconds):
-                loop = asyncio.get_running_loop()
-                # RFC 8305 section 5; uvloop tries one address after the other, and has no such word.
-                eyes: Any = (
-                    {"happy_eyeballs_delay": 0.25} if isinstance(loop, BaseEventLoop) else {}
-                )
-                _, connection = await loop.create_connection(
-                    Connection,
-                    self._origin.host,
-                    self._origin.port,
-                    ssl=self._ssl_context if tls else None,
-                    server_hostname=self._origin.host if tls else None,
-                    **eyes,
-                )
+            loop = asyncio.get_running_loop()
+            # RFC 8305 section 5; uvloop tries one address after the other, and has no such word.
+            eyes: Any = {"happy_eyeballs_delay": 0.25} if isinstance(loop, BaseEventLoop) else {}
+            connecting = loop.create_connection(
+                Connection,
+                self._origin.host,
+                self._origin.port,
+                ssl=self._ssl_context if tls else None,
+                server_hostname=self._origin.host if tls else None,
+                **eyes,
+            )
+            _, connection = await self._connects.within(connecting)
         except TimeoutError as exc:
-            raise timed_out("connect", self._connect_seconds) from exc
+            raise timed_out("connect", self._connects.seconds) from exc
         except (OSError, UnicodeError) as exc:  # refused, no such name, TLS; a name not for DNS
             message = f"The upstream cannot be reached ({type(exc).__name__})."
             raise UpstreamFailure(502, "upstream_unreachable", message) from exc
@@ -121,8 +120,7 @@ class Pool:
         if self._slots is None:
             return
         try:
-            async with asyncio.timeout(self._connect_seconds):
-                await self._slots.acquire()
+            await self._connects.within(self._slots.acquire())
         except TimeoutError as exc:
             message = "All connections to the upstream are in use. Try again later."
             retry = (("Retry-After", "1"),)

@@ -96,7 +96,7 @@ class Upstream:
         head = request_head(self._origin, method, target, fields, body, length)
         parser = AnswerParser(
             head_only=method == "HEAD",
-            upgrade=any(name.lower() == b"upgrade" for name, _ in fields),
+            upgrade=b"upgrade" in [name.lower() for name, _ in fields],
             max_head_bytes=self._max_head_bytes,
         )
         connection = await self._pool.take()
