@@ -15,6 +15,7 @@ from pathlib import Path
 from scripts.bench.asking import Client
 from scripts.bench.building import BUILD, build
 from scripts.bench.failure import Failure
+from scripts.bench.instructions import check, count, lines
 from scripts.bench.machine import Cores, facts, on, raise_file_limit, revision
 from scripts.bench.peers import ROOT, Peer, backstory, naive, nginx
 from scripts.bench.profiled import profile
@@ -33,6 +34,8 @@ def main(argv: list[str]) -> int:
         scenarios = _scenarios(arguments.only)
         if arguments.profile:
             _profile(arguments, scenarios[: None if arguments.only else 1])
+        elif arguments.instructions:
+            _count(arguments)
         else:
             _measure(arguments, scenarios)
     except Failure as exc:
@@ -63,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
         "--profile",
         action="store_true",
         help="no figures: where Backstory's time goes, in the scenarios of --only (default: requests)",
+    )
+    add(
+        "--instructions",
+        action="store_true",
+        help="no times: how many instructions a request takes, counted by valgrind (minutes)",
     )
     add("--out", type=Path, default=Path("bench-results"), help="the folder for JSON and SVG")
     return parser
@@ -99,6 +107,17 @@ def _profile(arguments: argparse.Namespace, scenarios: list[Scenario]) -> None:
             inside = folder / scenario.name.replace(" ", "-")
             found = profile(arguments.checkout.resolve(), scenario, place, inside, cores)
             print("\n".join(found.lines()))
+
+
+def _count(arguments: argparse.Namespace) -> None:
+    check()
+    peers, _ = _peers(arguments)
+    with _prepared(arguments.quick) as (place, folder, cores):
+        counted = []
+        for peer, threads in count(peers, place, folder, cores):
+            print(f"counted: {peer.name}", file=sys.stderr, flush=True)
+            counted.append((peer, threads))
+    print("\n".join(lines(counted)))
 
 
 def _measure(arguments: argparse.Namespace, scenarios: list[Scenario]) -> None:

@@ -13,9 +13,23 @@ from pathlib import Path
 from scripts.bench.failure import Failure
 from scripts.bench.machine import on
 
-START_SECONDS, STOP_SECONDS = 30, 30
+START_SECONDS, STOP_SECONDS = 120, 60
 _C, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 LISTENING = re.compile(r"^listening on http://127\.0\.0\.1:([0-9]+)$", re.MULTILINE)
+
+
+_through: tuple[str, ...] = ()
+
+
+@contextmanager
+def through(*words: str) -> Iterator[None]:
+    """Servers that are started in here are run by another program: ``words``, and then the command."""
+    global _through
+    before, _through = _through, words
+    try:
+        yield
+    finally:
+        _through = before
 
 
 @dataclass(frozen=True)
@@ -49,7 +63,7 @@ def running(
     log = folder / f"{name.replace(' ', '-').replace('/', '-')}.log"
     with log.open("wb") as output, on(cores):
         process = subprocess.Popen(  # noqa: S603 - our own commands
-            command,
+            [*_through, *command],
             cwd=folder,
             env=env,
             stdin=subprocess.DEVNULL,

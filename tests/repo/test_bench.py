@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +55,34 @@ def test_every_figure_is_there(tmp_path: Path) -> None:
             assert figure.title in result.stdout
     assert {target["figure"] for target in written["targets"]} <= set(written["figures"])
     assert ElementTree.parse(tmp_path / "results.svg").getroot().tag.endswith("svg")
+
+
+def test_instructions_need_valgrind(tmp_path: Path) -> None:
+    for name in ("bash", "dirname", "cat", "awk", "cksum"):
+        if (found := shutil.which(name)) is not None:
+            (tmp_path / name).symlink_to(found)
+    result = subprocess.run(
+        [RUN, "--instructions", "--peers", "naive"],
+        env=os.environ | {"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "valgrind is not installed" in result.stderr
+
+
+@pytest.mark.long("valgrind, which counts instructions, is not installed by scripts/test")
+def test_instructions_are_counted_the_same_twice() -> None:
+    command = [str(RUN), "--instructions", "--peers", "naive,backstory off"]
+    rows = []
+    for _ in range(2):
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        rows.append(dict(re.findall(r"^  (\S.*?) {2,}([\d,]+)  ", said, re.MULTILINE)))
+    first, again = ({name: int(n.replace(",", "")) for name, n in row.items()} for row in rows)
+    assert first.keys() == {"naive", "backstory off"}
+    for name, count in first.items():
+        assert abs(again[name] - count) < 0.03 * count
 
 
 def test_a_ratio_is_that_of_a_round() -> None:
