@@ -37,6 +37,7 @@ class Deadlines:
         self._due: dict[Waiting, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._rings = 0.0
+        self._is_grace = False
 
     def __len__(self) -> int:
         """How many are set."""
@@ -74,7 +75,9 @@ class Deadlines:
     def _look(self) -> None:
         now = asyncio.get_running_loop().time()
         self._timer = None
-        if self._due and now - self._rings > LATE_SECONDS:
+        # Once: a loop that is always late would else have no deadlines.
+        self._is_grace = not self._is_grace and now - self._rings > LATE_SECONDS
+        if self._is_grace and self._due:
             self._ring_at(now + min(self.seconds, GRACE_SECONDS))
             return
         while self._due:

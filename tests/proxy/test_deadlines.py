@@ -95,6 +95,16 @@ async def test_what_came_while_the_loop_stood_still_came_in_time() -> None:
     assert len(other.called) == 1, "who got nothing is told a little later"
 
 
+async def test_a_loop_that_is_always_late_has_deadlines_all_the_same() -> None:
+    deadlines, waiter = Deadlines(0.05), Waiter()
+    deadlines.set(waiter)
+    for _ in range(3):
+        time.sleep(0.4)  # noqa: ASYNC251 - whatever keeps it busy
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    assert len(waiter.called) == 1
+
+
 async def test_a_thousand_deadlines_have_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     timers: list[float] = []
