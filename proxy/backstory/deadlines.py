@@ -10,10 +10,10 @@ from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 
-
 LATE_SECONDS = 0.2
 """A timer that rings so late says that the loop stood still: the process was stopped, or its machine."""
 GRACE_SECONDS = 1.0
+"""How much longer everybody may wait then."""
 
 
 class Waiting(Protocol):
@@ -76,10 +76,11 @@ class Deadlines:
         now = asyncio.get_running_loop().time()
         self._timer = None
         # Once: a loop that is always late would else have no deadlines.
-        self._is_grace = not self._is_grace and now - self._rings > LATE_SECONDS
-        if self._is_grace and self._due:
+        if self._due and now - self._rings > LATE_SECONDS and not self._is_grace:
+            self._is_grace = True
             self._ring_at(now + min(self.seconds, GRACE_SECONDS))
             return
+        self._is_grace = False
         while self._due:
             who, when = next(iter(self._due.items()))
             if when > now:

@@ -18,6 +18,7 @@ _LEFT_OUT: dict[str, bool | None] = {
     "logMultiprocessing": False,
     "logAsyncioTasks": False,  # since Python 3.12
 }
+"""What ``logging`` notes of each record, and no line of ours says."""
 GATHER_SECONDS = 0.1
 """How long a line may wait for others."""
 

@@ -35,6 +35,7 @@ class Relayed(web.StreamResponse):
         super().__init__(status=answer.status, reason=answer.reason)
         self.media_type = headers.media_type(answer.field("Content-Type"))
         self.coding = answer.field("Content-Encoding")
+        """As the upstream spelled it; ``None``: there is no such field."""
         self.framing = answer.framing
         """How the client sees where the body ends; settled by ``prepare``."""
         self._answer = answer

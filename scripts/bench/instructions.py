@@ -1,7 +1,7 @@
 """``./scripts/bench/run --instructions``: how many instructions of its own a peer takes for a request.
 
-valgrind's callgrind counts them. That is fifty times slower, and the same to one percent whoever else
-is on the machine. What the kernel does is not counted, and one that waits for memory counts as much as
+valgrind's callgrind counts them. That is many times slower, and repeats within one or two percent whoever
+else is on the machine. What the kernel does is not counted, and one that waits for memory counts as much as
 one that does not: the ratios are lower than those of CPU time.
 """
 

@@ -1,10 +1,9 @@
 """Many deadlines, one timer: each is called once, in time, and only if nobody has moved it."""
 
 import asyncio
-import socket
-import time
 
 import pytest
+from tests.proxy.clock import Clock, on_a_clock, ticking
 
 from backstory.deadlines import Deadlines
 
@@ -67,42 +66,50 @@ async def test_one_that_sets_another_when_it_is_called() -> None:
     assert len(second.called) == 1
 
 
-async def test_what_came_while_the_loop_stood_still_came_in_time() -> None:
-    deadlines, waiter, other = Deadlines(0.2), Waiter(), Waiter()
-    loop = asyncio.get_running_loop()
-    ours, theirs = socket.socketpair()
-    came = loop.create_future()
+@pytest.mark.parametrize("stood_still_before", [False, True])
+def test_what_came_while_the_loop_stood_still_came_in_time(*, stood_still_before: bool) -> None:
+    async def play() -> None:
+        clock, deadlines, waiter, other = ticking(), Deadlines(5), Waiter(), Waiter()
+        if stood_still_before:  # when nobody waited
+            deadlines.set(other)
+            deadlines.unset(other)
+            await stand_still(clock)
+        came = clock.create_future()
 
-    def read() -> None:
-        loop.remove_reader(ours)
-        came.set_result(None)
+        async def wait() -> None:
+            deadlines.set(waiter)
+            await came
+            deadlines.unset(waiter)
 
-    async def wait() -> None:
-        deadlines.set(waiter)
-        await came
-        deadlines.unset(waiter)
-
-    with ours, theirs:
         async with asyncio.TaskGroup() as group:
             _ = group.create_task(wait())
-            loop.add_reader(ours, read)
             deadlines.set(other)
             await asyncio.sleep(0)
-            theirs.send(b"x")
-            time.sleep(1)  # noqa: ASYNC251 - as a process that is stopped, or a machine that is moved
-        await asyncio.wait_for(other.once.wait(), 2)
-    assert waiter.called == []
-    assert len(other.called) == 1, "who got nothing is told a little later"
+            clock.call_soon(came.set_result, None)
+            await stand_still(clock)
+        assert waiter.called == []
+        await clock.pass_by(2)
+        assert len(other.called) == 1, "who got nothing is told a little later"
+
+    on_a_clock(play())
 
 
-async def test_a_loop_that_is_always_late_has_deadlines_all_the_same() -> None:
-    deadlines, waiter = Deadlines(0.05), Waiter()
-    deadlines.set(waiter)
-    for _ in range(3):
-        time.sleep(0.4)  # noqa: ASYNC251 - whatever keeps it busy
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-    assert len(waiter.called) == 1
+def test_a_loop_that_is_always_late_has_deadlines_all_the_same() -> None:
+    async def play() -> None:
+        clock, deadlines, waiter = ticking(), Deadlines(5), Waiter()
+        deadlines.set(waiter)
+        for _ in range(3):
+            await stand_still(clock)
+        assert len(waiter.called) == 1
+
+    on_a_clock(play())
+
+
+async def stand_still(clock: Clock) -> None:
+    """As a process that is stopped does, or one whose machine is moved: first come the timers, then the rest."""
+    clock.ahead += 6.5
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 async def test_a_thousand_deadlines_have_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:

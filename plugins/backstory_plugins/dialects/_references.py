@@ -7,11 +7,13 @@ from backstory.model import Message
 from backstory_plugins.dialects._items import Item, items_of
 from backstory_plugins.dialects._runs import FORM
 
+_KEYS = frozenset(("type", "id"))
+
 
 def has_references(asked: Value) -> bool:
     """Whether an element of the input at ``asked``, whose elements are walked, is a reference."""
     places = asked.value
-    return isinstance(places, list) and any(_names(place.value) for place in places)
+    return isinstance(places, list) and any(_named(place.value) for place in places)
 
 
 def resolved(body: bytes, stored: Sequence[Message]) -> bytes | None:
@@ -24,7 +26,7 @@ def resolved(body: bytes, stored: Sequence[Message]) -> bytes | None:
     text = decode(body)
     asked = walk_object(text, arrays=("input",))["input"][0]
     assert isinstance(asked.value, list)
-    names = [ident for place in asked.value if (ident := _names(place.value))]
+    names = [ident for place in asked.value if (ident := _named(place.value))]
     named = set(names)
     if len(named) < len(names):
         return None
@@ -37,15 +39,15 @@ def resolved(body: bytes, stored: Sequence[Message]) -> bytes | None:
         return None
     pieces, at = [], 0
     for place in asked.value:
-        if ident := _names(place.value):
+        if ident := _named(place.value):
             pieces += [text[at : place.start].encode(), known[ident]]
             at = place.end
     return b"".join([*pieces, text[at:].encode()])
 
 
-def _names(value: object) -> str:
+def _named(value: object) -> str:
     """The id that the item ``value`` consists of; empty if it says more, or is none."""
-    if not isinstance(value, dict) or not value.keys() <= {"type", "id"}:
+    if not isinstance(value, dict) or not value.keys() <= _KEYS:
         return ""
     return _id(value) if value.get("type") in ("item_reference", None) else ""
 

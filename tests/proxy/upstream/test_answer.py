@@ -213,50 +213,44 @@ async def test_a_cancelled_read_loses_nothing(dial: "Dial") -> None:
     assert await read_all(answer) == (b"0123456789", False)
 
 
-async def test_a_slow_reader_makes_the_upstream_wait(dial: "Dial") -> None:
-    size = 50 * 1024 * 1024
-    sent = 0
-    blocked = asyncio.Event()
+class Flood:
+    """A script: a long answer, and whether the upstream has had to wait with it."""
 
-    async def script(line: "Line") -> None:
-        nonlocal sent
-        await line.answer(OK + b"Content-Length: %d\r\n\r\n" % size)
-        for _ in range(size // 65536):
+    SIZE = 50 * 1024 * 1024
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.blocked = asyncio.Event()
+
+    async def __call__(self, line: "Line") -> None:
+        await line.answer(OK + b"Content-Length: %d\r\n\r\n" % self.SIZE)
+        for _ in range(self.SIZE // 65536):
             line.writer.write(bytes(65536))
             try:
                 await asyncio.wait_for(line.writer.drain(), 0.2)
             except TimeoutError:
-                blocked.set()
+                self.blocked.set()
                 await line.writer.drain()
-            sent += 65536
+            self.sent += 65536
 
-    answer = await get(await dial(script))
-    await asyncio.wait_for(blocked.wait(), 5)
-    assert sent < size // 2, "the kernel's buffers, and what a read may take"
+
+async def test_a_slow_reader_makes_the_upstream_wait(dial: "Dial") -> None:
+    flood = Flood()
+    answer = await get(await dial(flood))
+    await asyncio.wait_for(flood.blocked.wait(), 5)
+    assert flood.sent < flood.SIZE // 2, "the kernel's buffers, and what a read may take"
     largest = total = 0
     while piece := await answer.read():
         largest = max(largest, len(piece))
         total += len(piece)
     answer.close()
-    assert total == size
+    assert total == flood.SIZE
     assert largest <= MOST_HELD
 
 
 async def test_after_a_pause_nothing_is_taken_until_somebody_waits_for_it(dial: "Dial") -> None:
-    size = 50 * 1024 * 1024
-    blocked = asyncio.Event()
-
-    async def script(line: "Line") -> None:
-        await line.answer(OK + b"Content-Length: %d\r\n\r\n" % size)
-        for _ in range(size // 65536):
-            line.writer.write(bytes(65536))
-            try:
-                await asyncio.wait_for(line.writer.drain(), 0.2)
-            except TimeoutError:
-                blocked.set()
-                await line.writer.drain()
-
-    answer = await get(await dial(script))
+    flood = Flood()
+    answer = await get(await dial(flood))
     taken: list[int] = []
 
     def only_one(data: bytes) -> bool:
@@ -265,13 +259,13 @@ async def test_after_a_pause_nothing_is_taken_until_somebody_waits_for_it(dial: 
 
     assert not await answer.flow(only_one)
     answer.pause()
-    await asyncio.wait_for(blocked.wait(), 5)
+    await asyncio.wait_for(flood.blocked.wait(), 5)
     assert not answer.has_data
     while not await answer.flow(only_one):
         answer.pause()
         assert answer.has_data == answer.ended
     answer.close()
-    assert sum(taken) == size
+    assert sum(taken) == flood.SIZE
     assert max(taken) <= MOST_HELD
 
 
