@@ -5,13 +5,13 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
 from backstory import stages
 from backstory.body import ignore_expect
@@ -24,7 +24,7 @@ from backstory.manage import PREFIX, Manage
 from backstory.metrics import Tally
 from backstory.recall import Memory
 from backstory.registry import dialects_of, load_policy, load_store, load_tokenizer
-from backstory.relayed import end_after_chunks, leave_head_alone
+from backstory.relayed import mend_head
 from backstory.routes import BUILT_IN, RouteTable
 from backstory.session import CookieSeal
 from backstory.spi import Store
@@ -102,10 +102,9 @@ def create_app(config: Config, *, prefix: str = "", tally: Tally | None = None) 
     forward = stages.Forward(upstreams, head, tasks, end_seconds=config.end_seconds)
     manage = Manage(memory)
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        if of(request).target.startswith(PREFIX):
-            return await manage(request)
-        return await forward(request)
+    @web.middleware
+    def ours(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+        return manage(request) if of(request).target.startswith(PREFIX) else handler(request)
 
     buffers = Buffers(
         config.max_buffered_bytes,
@@ -113,12 +112,12 @@ def create_app(config: Config, *, prefix: str = "", tally: Tally | None = None) 
         balance=tally.buffered if tally else None,
     )
     stages_in_order = chain(config, key_ring(config), table, memory, tasks, buffers, prefix, tally)
-    app = web.Application(middlewares=[stage for _, stage in stages_in_order])
+    app = web.Application(middlewares=[*(stage for _, stage in stages_in_order), ours])
     app[BUFFERS] = buffers
     everything = _Everything("/")
     app.router.register_resource(everything)
-    everything.anything = everything.add_route("*", handle, expect_handler=ignore_expect)
-    app.on_response_prepare.extend((leave_head_alone, end_after_chunks))
+    everything.anything = everything.add_route("*", forward.relay, expect_handler=ignore_expect)
+    app.on_response_prepare.append(mend_head)
 
     async def drain(_: web.Application) -> None:
         manage.draining = True

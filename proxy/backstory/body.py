@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from backstory.buffers import Share
 from backstory.errors import BackstoryError
@@ -17,7 +17,7 @@ _MOST_INFLATED = 1033
 
 def arrived(request: web.Request) -> bool:
     """Whether the whole body, of a length that was said, came with the head."""
-    return request.content.is_eof() and "Content-Length" in request.headers
+    return request.content.is_eof() and hdrs.CONTENT_LENGTH in request.headers
 
 
 async def stream_body(request: web.Request) -> AsyncIterator[bytes]:
@@ -25,6 +25,14 @@ async def stream_body(request: web.Request) -> AsyncIterator[bytes]:
     await _continue(request)
     async for piece in request.content.iter_any():
         yield piece
+
+
+def at_hand(request: web.Request, max_bytes: int, share: Share) -> bytes | None:
+    """The whole body, charged to ``share``; ``None``: it has to be waited for (``read_body``)."""
+    if not arrived(request) or hdrs.EXPECT in request.headers:
+        return None
+    size = request.content_length or 0
+    return request.content.read_nowait() if size <= max_bytes and share.take(size) else None
 
 
 async def read_body(
@@ -108,9 +116,9 @@ def decode_body(body: bytes, codings: tuple[str, ...], max_bytes: int) -> bytes 
 
 async def _continue(request: web.Request) -> None:
     """Tell a client that waits for it to go on (RFC 9110 section 10.1.1)."""
-    if "Expect" not in request.headers or request.version != HttpVersion11:
+    if hdrs.EXPECT not in request.headers or request.version != HttpVersion11:
         return
-    if request.headers["Expect"].lower() == "100-continue":
+    if request.headers[hdrs.EXPECT].lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # An interim response is none: the head of the answer is still to come.
         request.writer.output_size = 0

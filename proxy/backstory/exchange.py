@@ -14,7 +14,7 @@ from backstory.receipt import Receipt
 from backstory.routes import Route
 from backstory.tee import Tee
 
-Hook = Callable[[web.StreamResponse], Awaitable[None]]
+Hook = Callable[[web.StreamResponse], None]
 Source = Literal["header", "prefix", "body", "client", "claim", "cookie", "fallback", ""]
 
 
@@ -60,6 +60,8 @@ class Exchange:
     """``memory``: the turn that this one continues, where the body names its reply."""
     preset: Mode = "auto"
     """``session``: how a known client keeps its history."""
+    only_read: bool = False
+    """``session``: the client wants nothing to be kept of this exchange."""
     receipt: Receipt | None = None
     """``session`` (off) or ``memory``: what the answer says that memory did."""
     reason: str | None = None

@@ -4,6 +4,7 @@ A field list is what was on the wire: order, case and duplicates kept.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -23,7 +24,8 @@ _HOP_BY_HOP = frozenset(
 )
 _FRAMING = frozenset((b"content-length", b"host", b"expect"))  # said anew on each side
 
-_STAY = _HOP_BY_HOP | _FRAMING
+_OURS = (b"backstory-", b"backstory_")  # with a low line it is the same field to CGI
+_STAY = _HOP_BY_HOP | _FRAMING | {_OURS[0]}
 
 CREDENTIALS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 """Where SDKs put their key, in the order in which we look."""
@@ -31,7 +33,9 @@ CREDENTIALS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 BODY_DIGESTS = frozenset((b"content-digest", b"repr-digest", b"digest", b"content-md5"))
 """What a changed body no longer matches (RFC 9530)."""
 
-_OURS = (b"backstory-", b"backstory_")  # with a low line it is the same field to CGI
+_MOST_NAMES = 4096
+_lower: dict[bytes, bytes] = {}
+"""Names in lower case, by their spelling: the same few come with every message. Of ours, a part."""
 
 _COOKIE_NAMES = (b"__Host-backstory", b"backstory")
 
@@ -41,31 +45,37 @@ def cookie_name(*, https: bool) -> str:
     return _COOKIE_NAMES[0 if https else 1].decode()
 
 
-def end_to_end(fields: Fields, also: Iterable[bytes] = ()) -> list[tuple[bytes, bytes]]:
-    """The fields that go on to the other side; framing and everything of our own stays here.
+def staying(*names: bytes) -> frozenset[bytes]:
+    """What does not go on to the other side: framing, hop-by-hop fields, everything of our own.
 
-    ``also``: lower-case names of others that do not go on.
+    ``names``: lower-case names of others.
     """
-    stay = _STAY.union(also) if also else _STAY
-    for name, value in fields:
-        if len(name) == 10 and name.lower() == b"connection":
-            stay = stay.union([token.strip().lower() for token in value.split(b",")])
-    return [
-        field
-        for field in fields
-        if (lower := field[0].lower()) not in stay and not lower.startswith(_OURS)
-    ]
+    return _STAY.union(names)
 
 
-def without(fields: Fields, names: Iterable[bytes]) -> list[tuple[bytes, bytes]]:
-    """The fields whose lower-case name is not in ``names``."""
-    gone = frozenset(names)
-    return [field for field in fields if field[0].lower() not in gone]
+def end_to_end(fields: Fields, stay: frozenset[bytes] = _STAY) -> list[tuple[bytes, bytes]]:
+    """The fields that go on to the other side; ``stay``: see ``staying``."""
+    lower = [_lower.get(name) or _lowered(name) for name, _ in fields]
+    if b"connection" in lower:
+        for at, name in enumerate(lower):
+            if name == b"connection":
+                stay = stay.union([token.strip().lower() for token in fields[at][1].split(b",")])
+    return [field for field, name in zip(fields, lower, strict=True) if name not in stay]
 
 
-def media_type(value: str | None) -> str:
+def _lowered(name: bytes) -> bytes:
+    lower = name.lower()
+    if lower.startswith(_OURS):
+        lower = _OURS[0]
+    if len(_lower) < _MOST_NAMES:
+        _lower[name] = lower
+    return lower
+
+
+@lru_cache(maxsize=256)
+def media_type(value: bytes) -> str:
     """``Content-Type`` without parameters, lower case; empty if there is none."""
-    return (value or "").partition(";")[0].strip().lower()
+    return value.decode("utf-8", "replace").partition(";")[0].strip().lower()
 
 
 def codings(values: Iterable[str]) -> tuple[str, ...]:
@@ -74,31 +84,40 @@ def codings(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(item for item in found if item and item != "identity")
 
 
-def cookie_values(fields: Fields, name: str) -> list[bytes]:
-    """Every value that the request gives the cookie ``name``."""
+@lru_cache(maxsize=256)  # a client sends the same cookies again and again
+def cookie_values(line: str, name: str) -> tuple[bytes, ...]:
+    """Every value that a field ``Cookie`` gives the cookie ``name``; ``line``: the field's value."""
     found, wanted = [], name.encode()
-    for field, line in fields:
-        if len(field) == 6 and field.lower() == b"cookie" and wanted in line:
-            for pair in line.split(b";"):
-                key, _, value = pair.partition(b"=")
-                if key.strip() == wanted:
-                    found.append(value.strip())
-    return found
+    for pair in line.encode("utf-8", "surrogateescape").split(b";"):
+        key, _, value = pair.partition(b"=")
+        if key.strip() == wanted:
+            found.append(value.strip())
+    return tuple(found)
 
 
 def without_our_cookie(fields: Fields) -> list[tuple[bytes, bytes]]:
     """The request's fields with our cookie taken out, every other cookie as it was sent."""
     result = []
-    for name, value in fields:
+    for field in fields:
+        name, value = field
         if len(name) == 6 and name.lower() == b"cookie":
-            pairs = value.split(b";")
-            kept = [p for p in pairs if p.partition(b"=")[0].strip() not in _COOKIE_NAMES]
-            if len(kept) < len(pairs):
-                value = b";".join(kept).lstrip()
-                if not value.strip(b"; \t"):
-                    continue
-        result.append((name, value))
+            others = _without_ours(value)
+            if others is None:
+                continue
+            field = name, others
+        result.append(field)
     return result
+
+
+@lru_cache(maxsize=256)
+def _without_ours(line: bytes) -> bytes | None:
+    """The value of a field ``Cookie`` without ours; ``None`` if there are no others."""
+    pairs = line.split(b";")
+    kept = [pair for pair in pairs if pair.partition(b"=")[0].strip() not in _COOKIE_NAMES]
+    if len(kept) == len(pairs):
+        return line
+    others = b";".join(kept).lstrip()
+    return others if others.strip(b"; \t") else None
 
 
 def sets_our_cookie(name: bytes, value: bytes) -> bool:
@@ -110,6 +129,8 @@ def sets_our_cookie(name: bytes, value: bytes) -> bool:
 
 def without_query_key(target: str, key: str) -> str:
     """A request target without the query parameter ``key``; every other byte as it was."""
+    if "?" not in target:
+        return target
     path, mark, query = target.partition("?")
     pairs = query.split("&")
     kept = [pair for pair in pairs if pair.partition("=")[0] != key]

@@ -8,9 +8,9 @@ import socket
 import struct
 import time
 from email.utils import formatdate
-from http.cookies import SimpleCookie
+from functools import lru_cache
 
-from aiohttp import ClientConnectionResetError, hdrs, web
+from aiohttp import ClientConnectionResetError, HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 from backstory import headers
@@ -33,8 +33,9 @@ class Relayed(web.StreamResponse):
     def __init__(self, answer: UpstreamAnswer) -> None:
         """``answer``: its head is known."""
         super().__init__(status=answer.status, reason=answer.reason)
-        self.media_type = headers.media_type(answer.field("Content-Type"))
-        self.coding = answer.field("Content-Encoding")
+        self.media_type = headers.media_type(answer.field(b"content-type") or b"")
+        coding = answer.field(b"content-encoding")
+        self.coding = None if coding is None else coding.decode("latin-1")
         """As the upstream spelled it; ``None``: there is no such field."""
         self.framing = answer.framing
         """How the client sees where the body ends; settled by ``prepare``."""
@@ -116,50 +117,43 @@ class Relayed(web.StreamResponse):
 
     def _spelled(self, request: web.BaseRequest) -> bytes:
         """The head, and with it how the body is framed for this client."""
-        answer, is_1_1 = self._answer, tuple(request.version) == (1, 1)
-        ours = [(name.encode(), value.encode()) for name, value in self.headers.items()]
-        ours += _cookies(self.cookies)
+        answer, is_1_1 = self._answer, request.version == HttpVersion11
+        lines = [_status_line(is_1_1, answer.status, answer.reason)]
+        fields = headers.end_to_end(answer.fields)
+        if b"set-cookie" in answer.noted:
+            fields = [field for field in fields if not headers.sets_our_cookie(*field)]
+        lines += [b"%b: %b" % field for field in fields]
+        if b"date" not in answer.noted:
+            lines.append(_date_line())  # RFC 9110 section 6.6.1
+        lines += [f"{name}: {value}".encode() for name, value in self.headers.items()]
+        if self._cookies:
+            lines += [f"Set-Cookie: {it.OutputString()}".encode() for it in self._cookies.values()]
         if self.framing is Framing.CHUNKED:
             if is_1_1:
-                ours.append((b"Transfer-Encoding", b"chunked"))
+                lines.append(b"Transfer-Encoding: chunked")
             else:
                 self.framing = Framing.CLOSE
         elif answer.length is not None and answer.status != 204:  # RFC 9110 section 8.6
-            ours.append((b"Content-Length", b"%d" % answer.length))
-        # A connection that sent chunks takes no further request: see ``end_after_chunks``.
+            lines.append(b"Content-Length: %d" % answer.length)
+        # A connection that sent chunks takes no further request: see ``mend_head``.
         stays = request.keep_alive and self._keep_alive is not False
         stays = stays and self.framing is not Framing.CLOSE
         self._keep_alive = stays
-        if hdrs.CONNECTION not in self.headers and stays != is_1_1:
-            ours.append((b"Connection", b"keep-alive" if stays else b"close"))
-        version, reason = b"1.1" if is_1_1 else b"1.0", answer.reason.encode("latin-1")
-        lines = [b"HTTP/%b %d %b" % (version, answer.status, reason)]
-        dated = False
-        for field in headers.end_to_end(answer.fields):
-            size = len(field[0])  # most fields are told from these two by that
-            if size == 10 and headers.sets_our_cookie(*field):
-                continue
-            dated = dated or (size == 4 and field[0].lower() == b"date")
-            lines.append(b"%b: %b" % field)
-        if not dated:
-            ours.append((b"Date", _date()))  # RFC 9110 section 6.6.1
-        lines += [b"%b: %b" % field for field in ours]
-        return b"\r\n".join(lines) + b"\r\n\r\n"
+        if stays != is_1_1 and hdrs.CONNECTION not in self.headers:
+            lines.append(b"Connection: keep-alive" if stays else b"Connection: close")
+        lines.append(b"\r\n")
+        return b"\r\n".join(lines)
 
 
-async def leave_head_alone(request: web.Request, response: web.StreamResponse) -> None:
-    """Undo what aiohttp does to the head of our own answers (for ``on_response_prepare``)."""
-    if not isinstance(response, Relayed):
-        response.headers.pop(hdrs.SERVER, None)
+async def mend_head(request: web.Request, response: web.StreamResponse) -> None:
+    """Undo what aiohttp adds to our own answers, and end a connection with its first chunked request.
 
-
-async def end_after_chunks(request: web.Request, response: web.StreamResponse) -> None:
-    """Take no further request from a connection that sent a chunked body (for ``on_response_prepare``).
-
-    aiohttp's parser (seen in 3.14.5) makes the last trailer field of such a body the first field of
+    For ``on_response_prepare``. aiohttp's parser (seen in 3.14.5) makes the last trailer field of such a body the first field of
     the connection's next request: it could be somebody's token, or the name of a conversation, on
     the request of somebody else whom a proxy in front serves through the same connection.
     """
+    if not isinstance(response, Relayed):
+        response.headers.pop(hdrs.SERVER, None)
     if hdrs.TRANSFER_ENCODING in request.headers and response.status != 101:
         response.force_close()
         response.headers[hdrs.CONNECTION] = "close"
@@ -187,17 +181,19 @@ def _closing_sends(request: web.BaseRequest, how: bytes) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, how)
 
 
-def _cookies(cookies: "SimpleCookie") -> list[tuple[bytes, bytes]]:
-    return [(b"Set-Cookie", cookie.OutputString().encode()) for cookie in cookies.values()]
+@lru_cache(maxsize=64)
+def _status_line(is_1_1: bool, status: int, reason: str) -> bytes:
+    version = b"1.1" if is_1_1 else b"1.0"
+    return b"HTTP/%b %d %b" % (version, status, reason.encode("latin-1"))
 
 
 _dated = (0, b"")
 
 
-def _date() -> bytes:
+def _date_line() -> bytes:
     """Now, in the form of RFC 9110 section 5.6.7; the same for everybody within a second."""
     global _dated
     now = int(time.time())
     if _dated[0] != now:
-        _dated = now, formatdate(now, usegmt=True).encode()
+        _dated = now, b"Date: " + formatdate(now, usegmt=True).encode()
     return _dated[1]

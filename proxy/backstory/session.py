@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp_session import AbstractStorage, Session, SessionData
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -124,32 +124,40 @@ class CookieStorage(AbstractStorage):
         self._owner = owner
         self._clock = clock
 
-    async def load_session(self, request: web.Request) -> CookieSession:
-        """The session of the first cookie of ours that opens; else a new one, and why."""
+    def find(self, request: web.BaseRequest) -> tuple[Ticket | None, Refusal | None]:
+        """The ticket of the first cookie of ours that opens; or none, and why."""
         refusal: Refusal | None = None
-        for value in headers.cookie_values(request.raw_headers, self.cookie_name):
-            opened = self._seal.open(value, self._owner, self.cookie_name, self._clock())
-            if isinstance(opened, Ticket):
-                return CookieSession(opened)
-            refusal = refusal or opened
-        return CookieSession(None, refusal)
+        for line in request.headers.getall(hdrs.COOKIE, ()):
+            for value in headers.cookie_values(line, self.cookie_name):
+                opened = self._seal.open(value, self._owner, self.cookie_name, self._clock())
+                if isinstance(opened, Ticket):
+                    return opened, None
+                refusal = refusal or opened
+        return None, refusal
+
+    def is_due(self, ticket: Ticket | None) -> bool:
+        """Whether there is anything to save: the cookie that came will do for half its life."""
+        if ticket is None:
+            return True
+        return self._clock() - ticket.issued >= self._seal.max_age_seconds / 2
+
+    def save(self, response: web.StreamResponse, conversation: str) -> None:
+        """Set the cookie. To be called before the head is sent."""
+        ticket = Ticket(conversation, self._clock())
+        value = self._seal.seal(ticket, self._owner, self.cookie_name)
+        self.save_cookie(response, value, max_age=self.max_age)
+
+    async def load_session(self, request: web.Request) -> CookieSession:
+        """See AbstractStorage: as ``find``, with a new session where there is no ticket."""
+        return CookieSession(*self.find(request))
 
     async def save_session(
         self, request: web.Request, response: web.StreamResponse, session: Session
     ) -> None:
-        """Set the cookie, if it is new or half expired. To be called before the head is sent."""
-        if not self.is_due(session):
-            return
-        now = self._clock()
-        value = self._seal.seal(Ticket(session["conversation"], now), self._owner, self.cookie_name)
-        self.save_cookie(response, value, max_age=self.max_age)
-
-    def is_due(self, session: Session) -> bool:
-        """Whether there is anything to save: the cookie that came will do for half its life."""
+        """See AbstractStorage: as ``save``, if the session is new or half expired."""
         ticket = session.ticket if isinstance(session, CookieSession) else None
-        if ticket is None or session.new:
-            return True
-        return self._clock() - ticket.issued >= self._seal.max_age_seconds / 2
+        if session.new or self.is_due(ticket):
+            self.save(response, session["conversation"])
 
 
 @lru_cache(maxsize=1024)

@@ -15,12 +15,10 @@ from backstory.upstream import Tunnel, UpstreamAnswer
 
 def wants_upgrade(request: web.Request) -> bool:
     """Whether the client opens a WebSocket (RFC 6455 section 4.1)."""
+    if request.method != "GET" or request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
+        return False
     tokens = ",".join(request.headers.getall(hdrs.CONNECTION, ())).lower().split(",")
-    return (
-        request.method == "GET"
-        and "upgrade" in (token.strip() for token in tokens)
-        and request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
-    )
+    return "upgrade" in [token.strip() for token in tokens]
 
 
 UPGRADE_FIELDS = ((b"Connection", b"Upgrade"), (b"Upgrade", b"websocket"))

@@ -1,6 +1,8 @@
 """The head of the request that goes upstream: whose credential, which fields, which target."""
 
-from aiohttp import web
+from functools import cache
+
+from aiohttp import hdrs, web
 
 from backstory import headers
 from backstory.errors import BackstoryError
@@ -19,35 +21,50 @@ class UpstreamHead:
         self._credential = _credential(upstream)
         self._tokens_are_ours = auth.auth == "jwt"
         self._via = (b"Via", f"1.1 {via}".encode())
+        self._changes = cache(self._changes_of)  # of few kinds of exchanges
 
     def of_request(
         self, request: web.Request, exchange: Exchange
     ) -> tuple[str, list[tuple[bytes, bytes]]]:
         """Target and fields of the request to send."""
         target = exchange.route.target(exchange.target) if exchange.route else exchange.target
-        ours: list[tuple[bytes, bytes]] = []
-        drop: set[bytes] = set()
         if self._tokens_are_ours:
-            # They were meant for us, every one of them.
-            drop.update(_CREDENTIALS)
             target = headers.without_query_key(target, "key")
-        if self._credential is not None and exchange.identity is not None:
-            drop.add(self._credential[0].lower())
-            ours.append(self._credential)
-        if exchange.capture is not None:
-            # Only what is not compressed can be searched for its end.
-            drop.add(b"accept-encoding")
-            ours.append((b"Accept-Encoding", b"identity"))
-        if exchange.recalled:
-            drop.add(b"if-match")
-        if exchange.rewritten or exchange.decompressed:
-            drop.update(headers.BODY_DIGESTS, (b"content-encoding",))
-        fields = headers.end_to_end(request.raw_headers, drop)
-        fields = headers.without_our_cookie(fields) + ours
+        stay, ours = self._changes(
+            exchange.identity is not None,
+            exchange.capture is not None,
+            exchange.recalled,
+            exchange.rewritten or exchange.decompressed,
+        )
+        fields = headers.end_to_end(request.raw_headers, stay)
+        if hdrs.COOKIE in request.headers:
+            fields = headers.without_our_cookie(fields)
+        fields += ours
         if wants_upgrade(request):
-            fields.extend(UPGRADE_FIELDS)
+            fields += UPGRADE_FIELDS
         fields.append(self._via)
         return target, fields
+
+    def _changes_of(
+        self, is_known: bool, is_copied: bool, is_recalled: bool, is_rewritten: bool
+    ) -> tuple[frozenset[bytes], tuple[tuple[bytes, bytes], ...]]:
+        """Which of the client's fields do not go on, and which are put behind the others."""
+        stay: set[bytes] = set()
+        ours: list[tuple[bytes, bytes]] = []
+        if self._tokens_are_ours:
+            stay |= _CREDENTIALS  # they were meant for us, every one of them
+        if self._credential is not None and is_known:
+            stay.add(self._credential[0].lower())
+            ours.append(self._credential)
+        if is_copied:
+            # Only what is not compressed can be searched for its end.
+            stay.add(b"accept-encoding")
+            ours.append((b"Accept-Encoding", b"identity"))
+        if is_recalled:
+            stay.add(b"if-match")
+        if is_rewritten:
+            stay |= {*headers.BODY_DIGESTS, b"content-encoding"}
+        return headers.staying(*stay), tuple(ours)
 
     def check(self, status: int, exchange: Exchange) -> None:
         """Raise if the upstream refused a credential that is ours: the client cannot mend that."""

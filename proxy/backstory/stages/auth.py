@@ -4,7 +4,7 @@ import math
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from urllib.parse import unquote
 
 import jwt
@@ -32,12 +32,12 @@ def auth(settings: AuthSettings, ring: Ring, *, strict: bool = False) -> Middlew
     )
 
     @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def middleware(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
         exchange = of(request)
         path = exchange.target.partition("?")[0]
         if path not in _NO_TOKEN_NEEDED and not _is_preflight(request):
             exchange.identity = identify(request, exchange)
-        return await handler(request)
+        return handler(request)
 
     return middleware
 

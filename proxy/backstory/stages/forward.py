@@ -76,7 +76,7 @@ class Forward:
         self._tasks = tasks
         self._ends = Deadlines(end_seconds)
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def relay(self, request: web.Request) -> web.StreamResponse:
         """Relay the request and its answer."""
         exchange = of(request)
         answer = await self._send(request, exchange)
@@ -88,7 +88,7 @@ class Forward:
                 return await tunnel(request, answer, self._tasks)
             response = Relayed(answer)
             for hook in exchange.before_head:
-                await hook(response)
+                hook(response)
             exchange.head_sent = True
             await response.prepare(request)
             if not answer.has_data:
@@ -128,7 +128,7 @@ class Forward:
             body = await answer.peek(_MOST_REFUSAL_BYTES)
         except UpstreamFailure:
             return False  # the client shall see what came of it
-        media_type = headers.media_type(answer.field("Content-Type"))
+        media_type = headers.media_type(answer.field(b"content-type") or b"")
         return exchange.again(Answer(answer.status, media_type, body, answer.proved))
 
     async def _relay(

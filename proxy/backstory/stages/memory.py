@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, TypeVar
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from backstory import headers
-from backstory.body import plain_body, read_body
+from backstory.body import at_hand, plain_body, read_body
 from backstory.buffers import Buffers, NoRoom
 from backstory.errors import BackstoryError, NoSuchTurn, StoreUnavailable
 from backstory.exchange import Capture, Exchange, Hook, of
@@ -31,7 +31,6 @@ OFF_LOOP_BYTES = 262144
 """Bodies larger than this are parsed in a thread: other people's streams must not stall."""
 
 _STREAMS = ("text/event-stream", "application/x-ndjson")
-_SIGNED = ("Signature", "Signature-Input")
 _MODES: dict[str, Mode] = {
     "auto": "auto",
     "delta": "delta",
@@ -48,22 +47,29 @@ def memory(
     queue = ConversationQueue(depth=settings.queue_depth, wait_seconds=settings.queue_seconds)
 
     @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def middleware(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
         exchange = of(request)
         if exchange.route is None:
-            return await handler(request)
+            return handler(request)
         exchange.before_head.append(_receipt(exchange))
         if exchange.route.settings.memory == "named" and exchange.source not in _EXPLICIT:
             exchange.conversation = None
             exchange.receipt = exchange.receipt or Receipt("off", reason="no_conversation")
         if exchange.conversation is None or exchange.receipt is not None:
-            return await handler(request)
+            return handler(request)
+        return remember(request, exchange, handler)
+
+    async def remember(
+        request: web.Request, exchange: Exchange, handler: Handler
+    ) -> web.StreamResponse:
         exchange.share = buffers.share()
         prompt = await _read(request, exchange, settings, remembered)
         if prompt is None:
             return await handler(request)
-        if not await _follow(request, exchange, prompt, remembered):
+        names = prompt.follows or prompt.conversation
+        if names and not await _follow(request, exchange, prompt, remembered):
             return await handler(request)
+        assert exchange.conversation is not None
         leave = await queue.enter((_owner(exchange), exchange.conversation))
         settler: Settler | None = None
         try:
@@ -72,17 +78,16 @@ def memory(
                 _ = tasks.spawn(settler.touch(), name="touch")
             return await handler(request)
         finally:
-
-            def end(_: object) -> None:
-                leave()
-                if settler is not None and settler.was_only_named:
-                    _ = tasks.spawn(settler.touch(), name="touch")
-
             task = exchange.capture.task if exchange.capture else None
-            if task and not task.done():
-                task.add_done_callback(end)  # the client left, its turn is kept
+            if task and not task.done():  # the client left, its turn is kept
+                task.add_done_callback(lambda _: over(settler, leave))
             else:
-                end(None)
+                over(settler, leave)
+
+    def over(settler: Settler | None, leave: Callable[[], None]) -> None:
+        leave()
+        if settler is not None and settler.was_only_named:
+            _ = tasks.spawn(settler.touch(), name="touch")
 
     return middleware
 
@@ -93,36 +98,39 @@ async def _read(
     """The prompt in the request; without one ``exchange.receipt`` says why memory stays out."""
     assert exchange.route is not None
     assert exchange.conversation is not None
-    codings = headers.codings(request.headers.getall("Content-Encoding", ()))
-    if exchange.decompressed:
-        codings = ()
     assert exchange.share is not None
-    try:
-        exchange.body = await read_body(
-            request,
-            settings.max_body_bytes,
-            exchange.share,
-            idle_seconds=settings.upload_idle_seconds,
-        )
-    except NoRoom:
-        if exchange.share.taken or not _may_bypass(request):
-            raise
-        exchange.receipt = Receipt("bypassed", reason="no_room")  # nothing was read: it streams
-        return None
+    body = at_hand(request, settings.max_body_bytes, exchange.share)
+    if body is None:
+        try:
+            body = await read_body(
+                request,
+                settings.max_body_bytes,
+                exchange.share,
+                idle_seconds=settings.upload_idle_seconds,
+            )
+        except NoRoom:
+            if exchange.share.taken or not _may_bypass(request):
+                raise
+            exchange.receipt = Receipt("bypassed", reason="no_room")  # nothing was read: it streams
+            return None
+    exchange.body = body
     if _is_signed(request):
         exchange.receipt = Receipt("skipped", reason="signed")
         return None
-    body: bytes | None = exchange.body
-    if codings:
+    if hdrs.CONTENT_ENCODING in request.headers and not exchange.decompressed:
+        codings = headers.codings(request.headers.getall(hdrs.CONTENT_ENCODING))
         limit = settings.max_decoded_bytes
-        body = await plain_body(exchange.body, codings, limit, exchange.share)
-    if body is None:
-        exchange.receipt = Receipt("skipped", reason="content_encoding")
-        return None
+        plain = await plain_body(body, codings, limit, exchange.share) if codings else body
+        if plain is None:
+            exchange.receipt = Receipt("skipped", reason="content_encoding")
+            return None
+        body = plain
     dialect, name = exchange.route.dialect, exchange.conversation
     begun = remembered.transcripts.beginning(_owner(exchange), name, dialect, body)
-    unread = len(body) - (begun.end if begun else 0)
-    prompt = await _off_loop(unread, dialect.read_prompt, body, begun)
+    if len(body) - (begun.end if begun else 0) <= OFF_LOOP_BYTES:
+        prompt = dialect.read_prompt(body, begun)
+    else:
+        prompt = await asyncio.to_thread(dialect.read_prompt, body, begun)
     if prompt is not None and prompt.resolve is not None:
         return prompt
     return _of_memory(exchange, prompt)
@@ -189,6 +197,7 @@ async def _recall(
     """Put history into the request, and see to it that the answer is remembered."""
     assert exchange.route is not None
     assert exchange.conversation is not None
+    assert exchange.share is not None
     owner, name = _owner(exchange), exchange.conversation
     dialect, preset = exchange.route.dialect, _preset(request, exchange)
     may_bypass = _may_bypass(request)
@@ -206,11 +215,10 @@ async def _recall(
     except StoreUnavailable as exc:
         _without_store(exchange, exc, may_bypass=may_bypass)
         return None
-    _check_version(request, recalled)
+    if hdrs.IF_MATCH in request.headers:
+        _check_version(request.headers[hdrs.IF_MATCH], recalled)
     exchange.recalled = True
-    only_read = request.headers.get("Backstory-Memory", "").strip().lower() == "read"
-    only_read = only_read or not prompt.stores
-    assert exchange.share is not None
+    only_read = exchange.only_read or not prompt.stores
     tee = Tee(settings.max_answer_bytes, dialect.end_marker, exchange.share)
     settler = Settler(remembered, recalled, exchange, tee, only_read=only_read)
     if not only_read and recalled.plan.stores:
@@ -219,7 +227,10 @@ async def _recall(
         exchange.outcome = "discarded(no_answer)"
     if recalled.history:
         exchange.again = settler.again
-    await _off_loop(len(prompt.body) + 3 * recalled.tokens, settler.tell)
+    if len(prompt.body) + 3 * recalled.tokens <= OFF_LOOP_BYTES:
+        settler.tell()
+    else:
+        await asyncio.to_thread(settler.tell)
     if exchange.rewritten and exchange.body is not None:
         told = len(exchange.body) - len(prompt.body)
         if told > 0 and not exchange.share.take(told):
@@ -323,7 +334,11 @@ class Settler:
             log.warning("turn %s is not remembered: %s", recalled.turn, exc)
             return Verdict.UNPROVED
         answer = Answer(tee.status, tee.media_type, body, proved, self._plain)
-        reply = await _off_loop(len(body), recalled.dialect.read_reply, recalled.prompt, answer)
+        read = recalled.dialect.read_reply
+        if len(body) <= OFF_LOOP_BYTES:
+            reply = read(recalled.prompt, answer)
+        else:
+            reply = await asyncio.to_thread(read, recalled.prompt, answer)
         if not reply.verdict.kept:
             self._exchange.outcome = f"discarded({reply.verdict.value})"
             return reply.verdict
@@ -334,7 +349,7 @@ class Settler:
 
 
 def _receipt(exchange: Exchange) -> Hook:
-    async def add(response: web.StreamResponse) -> None:
+    def add(response: web.StreamResponse) -> None:
         if exchange.receipt is None:
             return
         if exchange.conversation:
@@ -365,10 +380,7 @@ def _without_store(exchange: Exchange, exc: StoreUnavailable, *, may_bypass: boo
     exchange.receipt = Receipt("bypassed", reason="store_unavailable")
 
 
-def _check_version(request: web.Request, recalled: Recalled) -> None:
-    wanted = request.headers.get("If-Match")
-    if wanted is None:
-        return
+def _check_version(wanted: str, recalled: Recalled) -> None:
     is_at = f'"{recalled.conversation.version}"'
     if wanted.strip() != is_at:
         raise BackstoryError(
@@ -380,7 +392,10 @@ def _check_version(request: web.Request, recalled: Recalled) -> None:
 
 def _preset(request: web.Request, exchange: Exchange) -> Mode:
     """How the client keeps its history: as it says itself, else as it is known to."""
-    value = request.headers.get("Backstory-Client", "auto").strip().lower()
+    value = request.headers.get("Backstory-Client")
+    if value is None:
+        return exchange.preset
+    value = value.strip().lower()
     if value not in _MODES:
         raise BackstoryError(
             400, "bad_request", "Backstory-Client must be auto, delta, transcript or window"
@@ -389,7 +404,10 @@ def _preset(request: web.Request, exchange: Exchange) -> Mode:
 
 
 def _may_bypass(request: web.Request) -> bool:
-    value = request.headers.get("Backstory-On-Error", "closed").strip().lower()
+    value = request.headers.get("Backstory-On-Error")
+    if value is None:
+        return False
+    value = value.strip().lower()
     if value not in ("closed", "bypass"):
         raise BackstoryError(400, "bad_request", "Backstory-On-Error must be closed or bypass")
     return value == "bypass"
@@ -397,8 +415,9 @@ def _may_bypass(request: web.Request) -> bool:
 
 def _is_signed(request: web.Request) -> bool:
     """A signature covers the body, so the body may not change (RFC 9421; AWS Signature Version 4)."""
-    aws = request.headers.get("Authorization", "").startswith("AWS4-HMAC-SHA256")
-    return aws or any(name in request.headers for name in _SIGNED)
+    fields = request.headers
+    aws = fields.get(hdrs.AUTHORIZATION, "").startswith("AWS4-HMAC-SHA256")
+    return aws or "Signature" in fields or "Signature-Input" in fields
 
 
 def _owner(exchange: Exchange) -> Owner:

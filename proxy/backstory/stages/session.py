@@ -6,10 +6,10 @@ conversation begins where a cookie may be set.
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import lru_cache, partial
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from backstory.errors import BackstoryError
@@ -18,6 +18,7 @@ from backstory.ids import CONVERSATION_ID
 from backstory.known_clients import BUILT_IN, KnownClient, configured, recognise
 from backstory.model import Identity, Owner
 from backstory.receipt import Receipt
+from backstory.routes import Route
 from backstory.session import CookieSeal, CookieStorage
 from backstory.settings import SessionSettings
 from backstory.turns import new_conversation_id
@@ -35,34 +36,33 @@ def session(
     trusted = [ipaddress.ip_network(network, strict=False) for network in trusted_proxies]
 
     @web.middleware
-    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    def middleware(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
         exchange = of(request)
-        identity = exchange.identity
-        if exchange.route is None or identity is None:
-            return await handler(request)
-        if _memory_header(request) == "off":
+        if exchange.route is not None and exchange.identity is not None:
+            choose(request, exchange, exchange.route, exchange.identity)
+        return handler(request)
+
+    def choose(request: web.Request, exchange: Exchange, route: Route, identity: Identity) -> None:
+        wanted = _memory_header(request)
+        if wanted == "off":
             exchange.receipt = Receipt("off", reason="requested")
-            return await handler(request)
+            return
+        exchange.only_read = wanted == "read"
         name, exchange.source = _named(request, exchange, identity, clients)
+        if name is None and _cookies_allowed(request, settings, route):
+            _from_cookie(request, exchange, storage_of(identity.owner, _is_https(request, trusted)))
+            if exchange.conversation is not None:
+                return
         if name == "new":
             name, exchange.fresh = new_conversation_id(), True
-        exchange.conversation = name
-        if exchange.conversation is None and _cookies_allowed(request, settings):
-            storage = storage_of(identity.owner, _is_https(request, trusted))
-            await _from_cookie(request, exchange, storage)
-        if exchange.conversation is None and exchange.route.dialect.names_replies:
+        elif name is None and route.dialect.names_replies:
             # Others may go on from this reply by its id alone; `memory` sees whether this one does.
-            exchange.conversation, exchange.source = new_conversation_id(), "body"
-            exchange.fresh = True
-        if (
-            exchange.conversation is None
-            and settings.fallback == "subject"
-            and not identity.anonymous
-        ):
-            exchange.conversation, exchange.source = "subject", "fallback"
-        if exchange.conversation is None:
+            name, exchange.source, exchange.fresh = new_conversation_id(), "body", True
+        elif name is None and settings.fallback == "subject" and not identity.anonymous:
+            name, exchange.source = "subject", "fallback"
+        exchange.conversation = name
+        if name is None:
             exchange.receipt = Receipt("off", reason="no_conversation")
-        return await handler(request)
 
     return middleware
 
@@ -72,7 +72,10 @@ def _storage(seal: CookieSeal, owner: Owner, https: bool) -> CookieStorage:
 
 
 def _memory_header(request: web.Request) -> str:
-    value = request.headers.get("Backstory-Memory", "on").strip().lower()
+    value = request.headers.get("Backstory-Memory")
+    if value is None:
+        return "on"
+    value = value.strip().lower()
     if value not in ("on", "off", "read"):
         raise BackstoryError(400, "bad_request", "Backstory-Memory must be on, off or read")
     return value
@@ -84,43 +87,45 @@ def _named(
     identity: Identity,
     clients: Sequence[KnownClient],
 ) -> tuple[str | None, Source]:
-    said = request.headers.getall("Backstory-Conversation", [])
-    header = said[0] if said else None
-    if len(said) > 1 or (header is not None and not CONVERSATION_ID.fullmatch(header)):
-        raise BackstoryError(
-            400,
-            "invalid_conversation",
-            "Backstory-Conversation must be given once, as 1 to 256 visible ASCII characters",
-        )
     theirs, exchange.preset = recognise(request.headers, clients) or (None, "auto")
-    sources: tuple[tuple[str | None, Source], ...] = (
-        (header, "header"),
-        (exchange.prefix_conversation, "prefix"),
-        (theirs, "client"),
-        (identity.conversation, "claim"),
-    )
-    for name, source in sources:
-        if name is not None:
-            return name, source
+    if "Backstory-Conversation" in request.headers:
+        [header, *more] = request.headers.getall("Backstory-Conversation")
+        if more or not CONVERSATION_ID.fullmatch(header):
+            raise BackstoryError(
+                400,
+                "invalid_conversation",
+                "Backstory-Conversation must be given once, as 1 to 256 visible ASCII characters",
+            )
+        return header, "header"
+    if exchange.prefix_conversation is not None:
+        return exchange.prefix_conversation, "prefix"
+    if theirs is not None:
+        return theirs, "client"
+    if identity.conversation is not None:
+        return identity.conversation, "claim"
     return None, ""
 
 
-def _cookies_allowed(request: web.Request, settings: SessionSettings) -> bool:
-    route = of(request).route
-    if settings.session == "off" or (route and route.settings.memory == "named"):
+def _cookies_allowed(request: web.Request, settings: SessionSettings, route: Route) -> bool:
+    if settings.session == "off" or route.settings.memory == "named":
         return False
     if settings.session == "always":
         return True
-    for name, _ in request.raw_headers:
-        if name[:12].lower() == b"x-stainless-":
-            return False
-    return not _SDK.search(request.headers.get("User-Agent", ""))
+    if _is_sdk(request.headers.get(hdrs.USER_AGENT, "")):
+        return False
+    names = [name for name, _ in request.raw_headers]
+    return b"\nx-stainless-" not in b"\n".join([b"", *names]).lower()
 
 
-async def _from_cookie(request: web.Request, exchange: Exchange, storage: CookieStorage) -> None:
-    kept = await storage.load_session(request)
+@lru_cache(maxsize=256)
+def _is_sdk(agent: str) -> bool:
+    return _SDK.search(agent) is not None
+
+
+def _from_cookie(request: web.Request, exchange: Exchange, storage: CookieStorage) -> None:
+    ticket, refusal = storage.find(request)
     if _is_cross_site(request):
-        if kept.new:
+        if ticket is None:
             return  # a page of another site begins no conversation in its visitor's name
         raise BackstoryError(
             403,
@@ -128,17 +133,19 @@ async def _from_cookie(request: web.Request, exchange: Exchange, storage: Cookie
             "a page of another site sent this with the session cookie; name the conversation with"
             " the header Backstory-Conversation instead",
         )
-    exchange.reason = kept.refusal
-    if kept.new:
-        kept["conversation"], exchange.fresh = new_conversation_id(), True
-    exchange.conversation, exchange.source = kept["conversation"], "cookie"
+    exchange.reason, exchange.source = refusal, "cookie"
+    if ticket is None:
+        conversation, exchange.fresh = new_conversation_id(), True
+    else:
+        conversation = ticket.conversation
+    exchange.conversation = conversation
 
-    async def save(response: web.StreamResponse) -> None:
+    def save(response: web.StreamResponse) -> None:
         # aiohttp-session's middleware would never save with a streamed answer.
         if exchange.receipt and exchange.receipt.outcome in ("new", "hit", "read"):
-            await storage.save_session(request, response, kept)
+            storage.save(response, conversation)
 
-    if storage.is_due(kept):
+    if storage.is_due(ticket):
         exchange.before_head.append(save)
 
 

@@ -5,7 +5,7 @@ closing ends; it is cut (``UpstreamCut``); nothing comes for too long (``Upstrea
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from backstory.deadlines import Deadlines
 from backstory.errors import UpstreamCut, UpstreamFailure
@@ -27,6 +27,8 @@ class UpstreamAnswer:
     """``1.0`` or ``1.1``."""
     fields: Fields
     """As on the wire: order, case and duplicates kept; hop-by-hop fields still there."""
+    noted: Mapping[bytes, Sequence[bytes]]
+    """See ``AnswerParser.noted``."""
     framing: Framing
     length: int | None
     """Content-Length; of an answer to HEAD too."""
@@ -65,13 +67,10 @@ class UpstreamAnswer:
         """Whether the framing proved the end, which the upstream's closing never does."""
         return self._parser.ended and self.framing is not Framing.CLOSE
 
-    def field(self, name: str) -> str | None:
-        """The first value of a field, or ``None``; the case of ``name`` does not matter."""
-        wanted = name.lower().encode("ascii")
-        for key, value in self.fields:
-            if key.lower() == wanted:
-                return value.decode("utf-8", "surrogateescape")
-        return None
+    def field(self, name: bytes) -> bytes | None:
+        """The first value of a field of ``noted``."""
+        values = self.noted.get(name)
+        return values[0] if values else None
 
     async def read(self) -> bytes:
         """Everything that has arrived since the last read; waits if that is nothing. Empty: the end.
@@ -233,6 +232,7 @@ class UpstreamAnswer:
         self.reason = parser.reason.decode("latin-1")
         self.version = parser.version
         self.fields = parser.fields
+        self.noted = parser.noted
         self.framing = parser.framing
         self.length = parser.length
 

@@ -6,13 +6,19 @@ follows the end for the next answer.
 """
 
 import re
+from collections.abc import Iterable
 from enum import Enum
 
 import httptools
 
 Fields = list[tuple[bytes, bytes]]
-_FRAMING_FIELDS = frozenset((b"connection", b"content-length", b"keep-alive", b"transfer-encoding"))
-_TIMEOUT = re.compile(r"timeout\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
+_NOTED = frozenset(
+    (
+        *(b"connection", b"content-length", b"keep-alive", b"transfer-encoding"),
+        *(b"content-encoding", b"content-type", b"date", b"set-cookie"),
+    )
+)
+_TIMEOUT = re.compile(rb"timeout\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
 
 
 class Framing(Enum):
@@ -50,6 +56,7 @@ class AnswerParser:
     size = 0
     """Bytes in ``pieces``."""
     _upgraded = False
+    _fed = 0
     _bodiless_bytes = 0
 
     def __init__(self, *, head_only: bool, upgrade: bool, max_head_bytes: int) -> None:
@@ -60,7 +67,8 @@ class AnswerParser:
         self._head_only = head_only
         self._upgrade = upgrade
         self._max_head_bytes = max_head_bytes
-        self._framing_fields: dict[bytes, list[bytes]] = {}
+        self.noted: dict[bytes, list[bytes]] = {}
+        """The values of the fields that are of interest here, by name in lower case."""
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -72,6 +80,8 @@ class AnswerParser:
             self.stray = True
             return
         self.begun = True
+        if not self.headed:
+            self._fed += len(data)
         size = self.size
         try:
             self._parser.feed_data(data)
@@ -96,14 +106,6 @@ class AnswerParser:
         elif not self.ended:
             self._object("The upstream closed the connection before the end of its answer.")
 
-    def values(self, name: bytes) -> str:
-        """All values of one of the fields that say how the body ends, joined by commas.
-
-        ``name``: in lower case.
-        """
-        found = self._framing_fields.get(name)
-        return b",".join(found).decode("latin-1") if found else ""
-
     def keepalive_seconds(self) -> float | None:
         """How long the upstream keeps the connection for another request.
 
@@ -112,11 +114,14 @@ class AnswerParser:
         whole = self.ended and not self.stray and not self._upgraded
         if not whole or self.version != "1.1" or self.framing is Framing.CLOSE:
             return 0.0
-        if "close" in _tokens(self.values(b"connection")):
+        noted = self.noted
+        if b"connection" in noted and "close" in _tokens(noted[b"connection"]):
             return 0.0
-        if self._head_only and self.values(b"transfer-encoding"):
+        if self._head_only and b"transfer-encoding" in noted:
             return 0.0  # chunks that should not be there cannot be told from the next answer
-        hint = _TIMEOUT.search(self.values(b"keep-alive"))
+        if b"keep-alive" not in noted:
+            return None
+        hint = _TIMEOUT.search(b",".join(noted[b"keep-alive"]))
         # A second less than promised: our request must not cross the upstream's FIN.
         return max(0.0, int(hint[1]) - 1.0) if hint else None
 
@@ -126,7 +131,7 @@ class AnswerParser:
             self.stray = True
         else:
             self.fields = []
-            self._framing_fields = {}
+            self.noted = {}
             self.reason = b""
 
     def on_status(self, reason: bytes) -> None:
@@ -140,8 +145,8 @@ class AnswerParser:
             # Blanks after a value are not part of it (RFC 9110 section 5.5); llhttp leaves them.
             value = value.rstrip(b" \t")
             self.fields.append((name, value))
-            if (lower := name.lower()) in _FRAMING_FIELDS:
-                self._framing_fields.setdefault(lower, []).append(value)
+            if (lower := name.lower()) in _NOTED:
+                self.noted.setdefault(lower, []).append(value)
 
     def on_headers_complete(self) -> None:
         """Settle how the body ends (RFC 9112 section 6.3)."""
@@ -173,13 +178,13 @@ class AnswerParser:
             self.ended = True
 
     def _settle(self) -> None:
-        length = self.values(b"content-length")
-        self.length = int(length) if length else None
+        lengths = self.noted.get(b"content-length")
+        self.length = int(b",".join(lengths)) if lengths else None
         if self.status == 101:
             self.framing = Framing.CLOSE
         elif self._head_only or self.status in (204, 304):
             self.ended = True
-        elif self.values(b"transfer-encoding"):
+        elif b"transfer-encoding" in self.noted:
             self.framing = Framing.CHUNKED
         elif self.length is not None:
             self.framing = Framing.LENGTH
@@ -192,15 +197,18 @@ class AnswerParser:
             return "The upstream's answer is not HTTP/1.1: unknown version or status."
         if self.status == 101 and not self._upgrade:
             return "The upstream switched protocols, which nobody had asked for."
-        if self.status == 101 and "upgrade" not in _tokens(self.values(b"connection")):
+        noted = self.noted
+        if self.status == 101 and "upgrade" not in _tokens(noted.get(b"connection", ())):
             return "The upstream switched protocols without saying so (RFC 9110 section 7.8)."
-        codings = _tokens(self.values(b"transfer-encoding"))
-        if codings not in ([], ["chunked"]):
+        if b"transfer-encoding" in noted and _tokens(noted[b"transfer-encoding"]) != ["chunked"]:
             # Only chunked is ours to undo, and the client will not see the field.
             return "The upstream's answer has a transfer coding other than chunked."
-        if sum([len(name) + len(value) + 4 for name, value in self.fields]) > self._max_head_bytes:
+        if self._fed > self._max_head_bytes and self._head_bytes() > self._max_head_bytes:
             return self._too_large()
         return ""
+
+    def _head_bytes(self) -> int:
+        return sum([len(name) + len(value) + 4 for name, value in self.fields])
 
     def _switch(self, rest: bytes) -> None:
         self._upgraded = True
@@ -223,5 +231,6 @@ class AnswerParser:
         return f"The upstream's answer has a head of more than {self._max_head_bytes} bytes."
 
 
-def _tokens(value: str) -> list[str]:
-    return [token for part in value.split(",") if (token := part.strip().lower())]
+def _tokens(values: Iterable[bytes]) -> list[str]:
+    parts = b",".join(values).decode("latin-1").split(",")
+    return [token for part in parts if (token := part.strip().lower())]

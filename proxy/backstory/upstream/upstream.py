@@ -96,7 +96,7 @@ class Upstream:
         head = request_head(self._origin, method, target, fields, body, length)
         parser = AnswerParser(
             head_only=method == "HEAD",
-            upgrade=b"upgrade" in [name.lower() for name, _ in fields],
+            upgrade=method == "GET" and b"upgrade" in [name.lower() for name, _ in fields],
             max_head_bytes=self._max_head_bytes,
         )
         connection = await self._pool.take()

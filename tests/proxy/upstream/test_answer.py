@@ -126,9 +126,8 @@ async def test_order_case_and_duplicates_of_fields_are_kept(dial: "Dial") -> Non
         (b"X-b", b"\xff"),
         (b"Content-Length", b"0"),
     ]
-    assert answer.field("x-B") == "1"
-    assert answer.field("SET-cookie") == "a=1"
-    assert answer.field("absent") is None
+    assert answer.field(b"set-cookie") == b"a=1"
+    assert answer.field(b"content-type") is None
 
 
 async def test_a_read_returns_all_that_has_come_and_waits_for_no_more(dial: "Dial") -> None:
