@@ -11,7 +11,7 @@ class _Block(threading.local):
 
     def __init__(self) -> None:
         self.bytes = b""
-        self.at = 0
+        self.at = _BLOCK_BYTES
 
 
 _block = _Block()
@@ -22,14 +22,16 @@ def random_bytes(size: int) -> bytes:
     if size > _BLOCK_BYTES:
         return os.urandom(size)
     at = _block.at
-    if at + size > len(_block.bytes):
-        _block.bytes, at = os.urandom(_BLOCK_BYTES), 0
-    _block.at = at + size
-    return _block.bytes[at : at + size]
+    _block.at = end = at + size
+    if end > _BLOCK_BYTES:
+        _block.bytes = os.urandom(_BLOCK_BYTES)
+        at, _block.at = 0, size
+        end = size
+    return _block.bytes[at:end]
 
 
 def _forget() -> None:
-    _block.bytes, _block.at = b"", 0
+    _block.bytes, _block.at = b"", _BLOCK_BYTES
 
 
 os.register_at_fork(after_in_child=_forget)  # a child must not give out what its parent does

@@ -4,12 +4,11 @@ Clients trim, drop reasoning and re-serialise what they send back. The fingerpri
 that, and decides only where a request stands in the tree, never what is forwarded for it.
 """
 
-import hashlib
 import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 
 from backstory.model import Message, Role
 
@@ -89,19 +88,24 @@ def fingerprints(
     Returns:
         Two SHA-256 digests of 32 bytes; the second is empty for a message without a spine.
     """
-    said = canonical_text(text, assistant=role == "assistant")
-    # A lone surrogate in a client's text must not fail here.
-    plain = hashlib.sha256(f"{role}\n{said}".encode("utf-8", "surrogatepass")).digest()
-    spine = plain if said and role in ("user", "assistant") else b""
+    plain, spine = text_fingerprints(role, text)
     if not (media or calls or results):
-        return plain, spine  # most messages are text alone
+        return plain, spine
     more = [
         plain.hex(),
-        [hashlib.sha256(item.encode("utf-8", "surrogatepass")).hexdigest() for item in media],
+        [sha256(item.encode("utf-8", "surrogatepass")).hexdigest() for item in media],
         [list(call) for call in calls],
         [[ident, canonical_text(result, assistant=False)] for ident, result in results],
     ]
-    return hashlib.sha256(_canonical(more).encode()).digest(), spine
+    return sha256(_canonical(more).encode()).digest(), spine
+
+
+def text_fingerprints(role: Role, text: str) -> tuple[bytes, bytes]:
+    """As ``fingerprints``, of a message that is text alone, as most are."""
+    said = canonical_text(text, assistant=role == "assistant")
+    # A lone surrogate in a client's text must not fail here.
+    plain = sha256(f"{role}\n{said}".encode("utf-8", "surrogatepass")).digest()
+    return plain, plain if said and role in ("user", "assistant") else b""
 
 
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

@@ -40,16 +40,17 @@ def telling(dialect: Dialect, turns: Sequence[Turn], *, cut: int, plain: bool = 
 
 def grown(before: Telling, dialect: Dialect, turns: Sequence[Turn]) -> Telling:
     """``before`` with ``turns`` behind it."""
-    more = in_form([m for turn in turns for m in turn.messages], dialect, plain=before.plain)
-    said = [*before.pending, *more]
-    end = _settled(said)
-    settled: tuple[Message, ...] = tuple(said[:end])
-    if any(message.calls or message.answers for message in settled):
-        settled = repaired(settled, (), dialect.without_calls)
-    tokens = before.tokens + sum([message.tokens for message in settled])
-    size = before.size + sum([len(message.raw) for message in settled])
-    told = before.settled + settled
-    return Telling(before.form, before.plain, before.cut, told, tuple(said[end:]), tokens, size)
+    form, plain, cut, settled, pending, tokens, size = before
+    more: Sequence[Message] = [message for turn in turns for message in turn.messages]
+    if plain or pending or any(m.calls or m.answers or m.form != form for m in more):
+        said = [*pending, *in_form(more, dialect, plain=plain)]
+        end = _settled(said)
+        more, pending = said[:end], tuple(said[end:])
+        if any(message.calls or message.answers for message in more):
+            more = repaired(more, (), dialect.without_calls)
+    tokens += sum([message.tokens for message in more])
+    size += sum([len(message.raw) for message in more])
+    return Telling(form, plain, cut, (*settled, *more), pending, tokens, size)
 
 
 def in_form(

@@ -11,10 +11,13 @@ from collections.abc import Container
 from json.decoder import scanstring  # type: ignore[attr-defined]  # not in typeshed
 from typing import NamedTuple
 
-_BLANKS = " \t\n\r"
 _decode = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # not in typeshed
 _value = tuple.__new__
-_skip = re.compile(r"[ \t\n\r]*").match
+# Each takes the blanks behind it, too.
+_opening = re.compile(r"[ \t\n\r]*([\[{])[ \t\n\r]*").match
+_separator = re.compile(r"[ \t\n\r]*([,\]}])[ \t\n\r]*").match
+_plain_key = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*').match
+_colon = re.compile(r"[ \t\n\r]*:[ \t\n\r]*").match
 
 
 class Value(NamedTuple):
@@ -67,37 +70,30 @@ def walk_object(
     """
     fields: dict[str, list[Value]] = {}
     try:
-        at = start
-        if text[at] != "{":
-            at = _after_blanks(text, at)
-            if text[at] != "{":
-                raise NotJson("not an object")
-        at += 1
-        if text[at] in _BLANKS:
-            at = _after_blanks(text, at)
-        while text[at] != "}":
-            if text[at] != '"':
-                raise NotJson("a key is no string")
-            key, at = scanstring(text, at + 1)
-            if text[at] in _BLANKS:
-                at = _after_blanks(text, at)
-            if text[at] != ":":
-                raise NotJson("a key without a value")
-            begin = at + 1
-            if text[begin] in _BLANKS:
-                begin = _after_blanks(text, begin)
+        found = _opening(text, start)
+        if found is None or found[1] != "{":
+            raise NotJson("not an object")
+        at = found.end()
+        if text[at] == "}":
+            found = _separator(text, at)
+        while found is not None and found[1] != "}":
+            found = _plain_key(text, at)
+            key, begin = (found[1], found.end()) if found is not None else _key(text, at)
             value: object
             if key in arrays and text[begin] == "[":
                 value, at = _walk_array(text, begin, resumes=begin + 1 == resumes)
             else:
                 value, at = _decode(text, begin)
-            found = _value(Value, (value, begin, at))
+            place = _value(Value, (value, begin, at))
             if key in fields:
-                fields[key].append(found)
+                fields[key].append(place)
             else:
-                fields[key] = [found]
-            at = _after_comma(text, at, "}")
-        if whole and at + 1 != len(text) and _after_blanks(text, at + 1) != len(text):
+                fields[key] = [place]
+            found = _separator(text, at)
+            if found is None or found[1] == "]":
+                raise NotJson("no comma between two items")
+            at = found.end()
+        if whole and (found is None or found.end() != len(text)):
             raise NotJson("trailing data")
     except (IndexError, RecursionError, StopIteration, ValueError) as exc:
         raise NotJson(str(exc)) from exc
@@ -120,33 +116,28 @@ def walk_array(text: str, start: int) -> list[Value]:
 
 def _walk_array(text: str, start: int, *, resumes: bool = False) -> tuple[list[Value], int]:
     elements: list[Value] = []
-    at = start + 1
-    if resumes:
-        at = _after_comma(text, at, "]")
-    elif text[at] in _BLANKS:
-        at = _after_blanks(text, at)
-    while text[at] != "]":
+    found = _separator(text, start + 1) if resumes else _opening(text, start)
+    if found is not None and not resumes and text[found.end()] == "]":
+        found = _separator(text, found.end())
+    while found is not None and found[1] != "}":
+        if found[1] == "]":
+            return elements, found.end(1)
+        at = found.end()
         value, end = _decode(text, at)
         elements.append(_value(Value, (value, at, end)))
-        at = _after_comma(text, end, "]")
-    return elements, at + 1
+        found = _separator(text, end)
+    raise NotJson("no comma between two items")
 
 
-def _after_comma(text: str, at: int, end: str) -> int:
-    """Where the next item begins, or ``end`` stands."""
-    char = text[at]
-    if char in _BLANKS:
-        at = _after_blanks(text, at)
-        char = text[at]
-    if char == ",":
-        at += 1
-        if text[at] in _BLANKS:
-            at = _after_blanks(text, at)
-        if text[at] == end:
-            raise NotJson("a comma before the end")
-    elif char != end:
-        raise NotJson("no comma between two items")
-    return at
+def _key(text: str, at: int) -> tuple[str, int]:
+    """A key of any spelling, and where its value begins."""
+    if text[at] != '"':
+        raise NotJson("a key is no string")
+    key, end = scanstring(text, at + 1)
+    colon = _colon(text, end)
+    if colon is None:
+        raise NotJson("a key without a value")
+    return key, colon.end()
 
 
 def read_object(body: bytes) -> dict[str, object]:
@@ -175,9 +166,3 @@ def dump(value: object) -> bytes:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:  # a lone surrogate: only its escape can be sent
         return json.dumps(value, separators=(",", ":")).encode()
-
-
-def _after_blanks(text: str, at: int) -> int:
-    found = _skip(text, at)
-    assert found is not None
-    return found.end()

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,14 +32,14 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        line: dict[str, object] = {
-            "time": f"{_second(int(record.created))}.{int(record.msecs):03}+00:00",
+        facts: dict[str, object] = {
+            "time": _time(record.created),
             "level": record.levelname.lower(),
         }
         if isinstance(record.args, dict):
-            line = record.args | line
+            line = record.args | facts
         else:
-            line |= {"logger": record.name, "message": record.getMessage()}
+            line = facts | {"logger": record.name, "message": record.getMessage()}
         if record.exc_info and record.exc_info[0]:
             frames = traceback.extract_tb(record.exc_info[2])
             line["exception"] = record.exc_info[0].__name__
@@ -46,8 +47,24 @@ class JsonLines(logging.Formatter):
         return _spelled(line)
 
 
+def log_facts(log: logging.Logger, facts: dict[str, object]) -> None:
+    """Log ``facts`` as one line of level INFO.
+
+    Where lines are written by ``to_stderr``, without a record: making one and taking it through
+    loggers and handlers costs more than all else that is done for a line.
+    """
+    if _writing is None:
+        log.info("%s", facts)
+    else:
+        _writing.put((time.time(), facts))
+
+
 # Other libraries log facts, too: what is no JSON is told by its type.
 _spelled = json.JSONEncoder(default=lambda value: type(value).__name__).encode
+
+
+def _time(epoch: float) -> str:
+    return f"{_second(int(epoch))}.{int(epoch % 1 * 1000):03}+00:00"
 
 
 @lru_cache(maxsize=1)
@@ -62,12 +79,14 @@ def to_stderr() -> Iterator[None]:
 
     Whoever reads our standard error slowly must not stall an event loop.
     """
-    lines = _Lines()
+    global _writing
+    lines = _writing = _Lines()
     logging.basicConfig(level=logging.INFO, handlers=[lines])
     with _only_what_is_told():
         try:
             yield
         finally:
+            _writing = None
             lines.finish()
 
 
@@ -93,7 +112,7 @@ class _Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(JsonLines())
-        self._records: SimpleQueue[logging.LogRecord] = SimpleQueue()
+        self._records: SimpleQueue[logging.LogRecord | _Facts] = SimpleQueue()
         self._some = threading.Event()
         self._finished = threading.Event()
         # A daemon: what nobody reads must not keep the process from ending.
@@ -106,6 +125,10 @@ class _Lines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """See logging.Handler. Formatted by the thread that writes it."""
+        self.put(record)
+
+    def put(self, record: "logging.LogRecord | _Facts") -> None:
+        """Write it in a moment."""
         self._records.put(record)
         if not self._some.is_set():
             self._some.set()
@@ -128,4 +151,14 @@ class _Lines(logging.Handler):
 
     def _waiting(self) -> Iterator[str]:
         while not self._records.empty():
-            yield self.format(self._records.get()) + "\n"
+            record = self._records.get()
+            if isinstance(record, logging.LogRecord):
+                yield self.format(record) + "\n"
+            else:
+                yield _spelled(record[1] | {"time": _time(record[0]), "level": "info"}) + "\n"
+
+
+_Facts = tuple[float, dict[str, object]]
+"""What ``log_facts`` was told, and when: seconds since the epoch."""
+_writing: _Lines | None = None
+"""Of ``to_stderr``."""

@@ -298,24 +298,26 @@ class Memory:
 
     def _keep(self, recalled: Recalled, after: Conversation, turns: list[Turn]) -> None:
         """Have the path at hand for the next turn."""
-        key, plan, told = (recalled.owner, after.id), recalled.plan, recalled.told
-        if after.head is None or after.head.turn != turns[-1].id:
+        head, first = after.head, turns[0].parent
+        if head is None or head.turn != turns[-1].id:
             return  # a branch: the path is what it was
-        follows = plan.told and plan.told[-1].id == turns[0].parent and not plan.without
-        if not follows and turns[0].parent is not None:
+        key, plan, told = (recalled.owner, after.id), recalled.plan, recalled.told
+        before: tuple[Turn, ...] = ()
+        if plan.told and plan.told[-1].id == first and not plan.without:
+            before = plan.told[told.cut - plan.told[0].depth + 1 :]
+        elif first is not None:
             self._recent.drop(key)  # of a transcript's path nothing was read
             return
-        before = plan.told[told.cut - plan.told[0].depth + 1 :] if follows else ()
-        if not follows:
-            told = told._replace(cut=0, settled=(), pending=(), tokens=0, size=0)
-        told = grown(told, recalled.dialect, turns)
-        recent = self._recent.get(key)
+        else:
+            told = Telling(told.form, told.plain, 0, (), (), 0)
         path: tuple[Turn, ...] = (*before, *turns)
-        if recent and len(recent.path) == len(before) and recent.head == turns[0].parent:
+        recent = self._recent.get(key)
+        if recent and len(recent.path) == len(before) and recent.head == first:
             weight = recent.weight + _weight(turns)
         else:
             weight = _weight(path)
-        self._recent.put(key, _Recent(turns[-1].id, path, told, weight), weight)
+        told = grown(told, recalled.dialect, turns)
+        self._recent.put(key, _Recent(head.turn, path, told, weight), weight)
 
     async def _stored(
         self, owner: Owner, conversation: Conversation, said: Keyed, preset: Mode
@@ -396,20 +398,25 @@ class Memory:
             reply_id=reply.reply_id,
             truncated=reply.verdict is Verdict.TRUNCATED,
         )
-        moves = plan.moves_head and before.head == recalled.conversation.head
-        depth = plan.parent.depth if plan.parent else 0
-        cut = recalled.told.cut if plan.told else min(before.cut, depth)
+        head, mode, cut, pinned = before.head, before.mode, before.cut, before.pinned
+        if plan.moves_head and head == recalled.conversation.head:
+            depth = plan.parent.depth if plan.parent else 0
+            cut = recalled.told.cut if plan.told else min(cut, depth)
+            if cut >= depth and not plan.told:
+                cut = 0
+            head, mode = grower.head, plan.learns or mode
+            pinned = _raw(prompt.pinned) or pinned
         after = Conversation(
             before.id,
             before.key,
-            version=before.version + 1,
-            head=grower.head if moves else before.head,
-            mode=(plan.learns or before.mode) if moves else before.mode,
-            longest_claim=max(before.longest_claim, len(prompt.claimed)),
-            cut=(cut if cut < depth or plan.told else 0) if moves else before.cut,
-            plain=before.plain or recalled.told.plain,
-            pinned=_raw(prompt.pinned) if moves and prompt.pinned else before.pinned,
-            dialects=_joined(before.dialects, recalled.dialect.name),
+            before.version + 1,
+            head,
+            mode,
+            max(before.longest_claim, len(prompt.claimed)),
+            cut,
+            before.plain or recalled.told.plain,
+            pinned,
+            _joined(before.dialects, recalled.dialect.name),
             single_use=before.version == 0,
             created=before.created or now,
             updated=now,
@@ -475,8 +482,8 @@ def _joined(dialects: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 def _weight(turns: Sequence[Turn]) -> int:
     """Bytes that they take, roughly."""
-    messages = [message for turn in turns for message in turn.messages]
-    return _TURN_WEIGHT * len(turns) + sum([len(message.raw) for message in messages])
+    sizes = [len(message.raw) for turn in turns for message in turn.messages]
+    return _TURN_WEIGHT * len(turns) + sum(sizes)
 
 
 def _tokens(prompt: Prompt) -> int:

@@ -26,12 +26,16 @@ class Receipt(NamedTuple):
 
     def __str__(self) -> str:
         """The field's value."""
-        parameters = (
-            ("turns", self.turns),
-            ("omitted", self.omitted),
-            ("tokens", self.tokens),
-            ("version", self.version),
-            ("as", self.read_as),
-            ("reason", self.reason),
-        )
-        return self.outcome + "".join([f";{k}={v}" for k, v in parameters if v is not None])
+        outcome, turns, omitted, tokens, version, read_as, reason = self
+        text: str = outcome
+        if turns is not None:
+            text += f";turns={turns}"
+        if omitted is not None:
+            text += f";omitted={omitted}"
+        if tokens is not None:
+            text += f";tokens={tokens}"
+        if version is not None:
+            text += f";version={version}"
+        if read_as is not None:
+            text += f";as={read_as}"
+        return text if reason is None else f"{text};reason={reason}"

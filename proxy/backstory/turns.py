@@ -7,6 +7,9 @@ from backstory.entropy import random_bytes
 from backstory.fingerprint import ROOT, chain
 from backstory.model import Head, Message, Turn
 
+_ROOT = Head("", ROOT, 0, 0, 0)
+"""Where the first turn is put."""
+
 
 def new_turn_id() -> str:
     """A fresh, unguessable name: 128 random bits."""
@@ -44,25 +47,29 @@ class Grower:
         imported: bool = False,
     ) -> None:
         """Add one turn of keyed messages."""
-        before = self.head
+        parent, before, depth, size, tokens = self.head or _ROOT
         messages = (*asked, *reply)
+        after = chain(before, messages, self._key)
+        depth, size = depth + 1, size + len(messages)
+        tokens += sum([message.tokens for message in messages])
+        ident = turn_id or new_turn_id()
+        self.head = Head(ident, after, depth, size, tokens)
         turn = Turn(
-            id=turn_id or new_turn_id(),
-            parent=before.turn if before else None,
-            dialect=self._dialect,
-            asked=tuple(asked),
-            reply=tuple(reply),
-            chain=chain(before.chain if before else ROOT, messages, self._key),
-            depth=(before.depth if before else 0) + 1,
-            size=(before.size if before else 0) + len(messages),
-            tokens=(before.tokens if before else 0) + sum([m.tokens for m in messages]),
-            truncated=truncated,
-            imported=imported,
-            created=self._now,
-            reply_id=reply_id,
+            ident,
+            parent or None,
+            self._dialect,
+            tuple(asked),
+            tuple(reply),
+            after,
+            depth,
+            size,
+            tokens,
+            truncated,
+            imported,
+            self._now,
+            reply_id,
         )
         self.turns.append(turn)
-        self.head = Head(turn.id, turn.chain, turn.depth, turn.size, turn.tokens)
 
     def adopt(self, claimed: Sequence[Message]) -> None:
         """Add what the client says has happened: a turn for each assistant message."""

@@ -197,7 +197,9 @@ def test_the_first_elements_can_be_left_out(
     assert [e.value for e in listed(rest["a"][0])] == [{}]
 
 
-@pytest.mark.parametrize("rest", ["", "{}]}", '"a"]}', "]", "],}", ",]}", ",,1]}", "}", ",1}"])
+@pytest.mark.parametrize(
+    "rest", ["", "{}]}", '"a"]}', "]", "],}", ",]}", ",,1]}", "}", ",1}", "} 1]}", "}]}"]
+)
 def test_what_follows_them_must_be_the_rest_of_an_array(rest: str) -> None:
     head = '{"m":['
     with pytest.raises(NotJson):

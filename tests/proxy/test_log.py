@@ -83,11 +83,12 @@ def test_any_text_makes_one_line_of_ascii() -> None:
 
 PROGRAM = """
 import logging
-from backstory.log import to_stderr
+from backstory.log import log_facts, to_stderr
 log = logging.getLogger("backstory.x")
 with to_stderr():
     log.debug("not said")
     log.info("%s", {"status": 200})
+    log_facts(log, {"status": 201})
     logging.getLogger("somebody.else").warning("said")
     try:
         raise ValueError("canary")
@@ -100,7 +101,10 @@ def test_lines_go_to_standard_error_from_info_on() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60
     )
-    first, second, last = map(json.loads, ran.stderr.splitlines())
+    first, facts, second, last = map(json.loads, ran.stderr.splitlines())
+    assert (facts["status"], facts["level"]) == (201, "info")
+    assert facts.keys() == first.keys()
+    assert datetime.fromisoformat(first["time"]) <= datetime.fromisoformat(facts["time"])
     assert (first["status"], second["logger"], second["message"]) == (200, "somebody.else", "said")
     assert (last["message"], last["exception"]) == ("last words", "ValueError")
     assert "canary" not in ran.stderr

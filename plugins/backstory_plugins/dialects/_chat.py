@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from backstory.fingerprint import estimate_tokens, fingerprints
+from backstory.fingerprint import estimate_tokens, fingerprints, text_fingerprints
 from backstory.jsonbody import NotJson, Value, dump, walk_object
 from backstory.model import Message, Role
 
@@ -56,7 +56,8 @@ def read_message(value: object, raw: bytes) -> Message | None:
         return None
     content = value.get("content")
     if type(content) is str and len(value) == 2 and role != "tool":
-        return Message(role, raw, *fingerprints(role, content), (), (), estimate_tokens(len(raw)))
+        plain, spine = text_fingerprints(role, content)
+        return Message(role, raw, plain, spine, (), (), estimate_tokens(len(raw)))
     try:
         return _noted(role, value, raw)
     except RecursionError as exc:

@@ -95,8 +95,8 @@ def read_elements(
     if not isinstance(places, list) or (places and not isinstance(places[0], Value)):
         places = walk_array(text, place.start)
     at = place.start + 1
-    offset = begun.end if begun else len(text[:at].encode())
-    opens = begun.opens if begun else offset
+    opens = begun.opens if begun else len(text[:at].encode())
+    further = (begun.end if begun else opens) - at  # a place in the body than in the text
     elements: list[T] = []
     starts: list[int] = []
     ends: list[int] = []
@@ -106,12 +106,10 @@ def read_elements(
         if element is None:
             return None
         elements.append(element)
-        offset += start - at  # blanks and a comma
-        starts.append(offset)
-        offset += len(raw)
-        ends.append(offset)
-        at = end
-    return Elements(elements, starts, ends, opens, offset + place.end - 1 - at)
+        starts.append(start + further)
+        further += len(raw) - (end - start)
+        ends.append(end + further)
+    return Elements(elements, starts, ends, opens, place.end - 1 + further)
 
 
 def listed(

@@ -43,8 +43,10 @@ class OpenAIChat:
         if listed is None:
             return None
         claimed, new = split(listed.messages[listed.pinned :])
-        limits = fields.get("max_tokens", []) + fields.get("max_completion_tokens", [])
-        most = [limit.value for limit in limits]
+        most: Sequence[object] = ()
+        if "max_tokens" in fields or "max_completion_tokens" in fields:
+            limits = fields.get("max_tokens", []) + fields.get("max_completion_tokens", [])
+            most = [limit.value for limit in limits]
         model = fields["model"][-1].value if "model" in fields else ""
         return Prompt(
             body,
@@ -53,10 +55,10 @@ class OpenAIChat:
             new,
             insert_at=listed.insert_at,
             prefill=bool(new) and new[-1].role == "assistant",
-            auxiliary=asks_one_token(most),
+            auxiliary=bool(most) and asks_one_token(most),
             model=model if isinstance(model, str) else "",
-            reply_tokens=longest_reply(most),
-            fixed_tokens=schema_tokens(fields.get("tools", ())),
+            reply_tokens=longest_reply(most) if most else None,
+            fixed_tokens=schema_tokens(fields["tools"]) if "tools" in fields else 0,
             begins=listed.begins,
         )
 

@@ -178,26 +178,17 @@ def _spelled(dialects: tuple[str, ...]) -> str:
 
 
 def _addition(owner: Owner, turn: Turn, key: bytes, seal: Seal) -> Addition:
-    name = ident(turn.id)
+    turn_id, parent, dialect, _, _, *facts_of_it, reply_id = turn
+    name = ident(turn_id)
     raw, facts = pack(turn)
     rest, holes, media = split(raw, key)
-    columns = (
-        name,
-        ident(turn.dialect),
-        turn.chain,
-        turn.depth,
-        turn.size,
-        turn.tokens,
-        turn.truncated,
-        turn.imported,
-        turn.created,
-        reply_mark(owner, turn.reply_id),
-        close_turn(seal, facts, holes, rest, name),
-    )
-    sealed = tuple(
-        [(digest, seal.close(said, b"media" + digest)) for digest, said in media.items()]
-    )
-    return Addition(turn.id, turn.parent, columns, sealed)
+    content = close_turn(seal, facts, holes, rest, name)
+    columns = (name, ident(dialect), *facts_of_it, reply_mark(owner, reply_id), content)
+    sealed: tuple[tuple[bytes, bytes], ...] = ()
+    if media:
+        items = media.items()
+        sealed = tuple([(digest, seal.close(said, b"media" + digest)) for digest, said in items])
+    return Addition(turn_id, parent, columns, sealed)
 
 
 def _find(db: sqlite3.Connection, change: Change) -> tuple[int, int | None]:

@@ -31,6 +31,7 @@ _LENGTH = struct.Struct("<I")
 _DIGEST = 32
 _ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 assert get_args(Role) == _ROLES  # a role's place in this tuple is what is stored: append only
+_CODES = {role: place for place, role in enumerate(_ROLES)}
 
 
 def ident(text: str) -> bytes:
@@ -48,14 +49,24 @@ def text(stored: bytes) -> str:
 
 def pack(turn: Turn) -> tuple[bytes, bytes]:
     """The raw bytes of the turn's messages, and the facts about them."""
-    forms = {message.form for message in turn.messages}
-    if len(forms) > 1:
-        raise ValueError("the messages of a turn have one form")
-    form, reply_id = "".join(forms).encode("ascii"), ident(turn.reply_id)
+    messages = turn.messages
+    its_form = messages[0].form if messages else ""
+    form, reply_id = its_form.encode("ascii"), ident(turn.reply_id)
+    spoken: list[bytes] = []
     facts = [_HEAD.pack(LAYOUT, len(turn.asked), len(form), len(reply_id)), form, reply_id]
-    for message in turn.messages:
-        facts.extend(_record(message))
-    return b"".join([message.raw for message in turn.messages]), b"".join(facts)
+    for role, raw, fingerprint, spine, calls, answers, tokens, form_of_it, note in messages:
+        if form_of_it != its_form:
+            raise ValueError("the messages of a turn have one form")
+        if len(fingerprint) != _DIGEST or len(spine) not in (0, _DIGEST):
+            raise ValueError("a fingerprint has 32 bytes, a spine 32 or none")
+        ids = b""
+        if calls or answers:
+            # ASCII output: an id with a lone surrogate can be spelled only as an escape.
+            ids = json.dumps([calls, answers], separators=(",", ":")).encode("ascii")
+        sizes = len(raw), len(spine), len(ids), len(note)
+        facts += _RECORD.pack(_CODES[role], tokens, *sizes), fingerprint, spine, ids, note
+        spoken.append(raw)
+    return b"".join(spoken), b"".join(facts)
 
 
 class Said(NamedTuple):
@@ -117,15 +128,3 @@ def unpack_list(packed: bytes) -> tuple[bytes, ...]:
         items.append(packed[at : at + length])
         at += length
     return tuple(items)
-
-
-def _record(message: Message) -> tuple[bytes, ...]:
-    if len(message.fingerprint) != _DIGEST or len(message.spine) not in (0, _DIGEST):
-        raise ValueError("a fingerprint has 32 bytes, a spine 32 or none")
-    ids = b""
-    if message.calls or message.answers:
-        # ASCII output: an id with a lone surrogate can be spelled only as an escape.
-        ids = json.dumps([message.calls, message.answers], separators=(",", ":")).encode("ascii")
-    sizes = len(message.raw), len(message.spine), len(ids), len(message.note)
-    fixed = _RECORD.pack(_ROLES.index(message.role), message.tokens, *sizes)
-    return fixed, message.fingerprint, message.spine, ids, message.note

@@ -17,6 +17,7 @@ from backstory.entropy import random_bytes
 from backstory.errors import BackstoryError
 from backstory.exchange import EXCHANGE, Exchange
 from backstory.ids import CONVERSATION_ID
+from backstory.log import log_facts
 from backstory.metrics import Tally
 from backstory.routes import RouteTable
 from backstory.run_options import is_decompressed, missing
@@ -72,7 +73,8 @@ def exchange(
             log.exception("a bug of ours, not of the request's")
             response = _refuse(request, under_way, _BUG)
         finally:
-            task = under_way.capture and under_way.capture.task
+            capture = under_way.capture
+            task = capture.task if capture is not None else None
             if task and not task.done():
                 task.add_done_callback(lambda _: _tell(request, under_way, loop, tally))
             else:
@@ -159,24 +161,22 @@ def _tell(
 ) -> None:
     """One line, without a word of what was said."""
     began, route, receipt = under_way.started, under_way.route, under_way.receipt
-    line = {
-        "exchange": under_way.id,
-        "method": request.method,
-        "dialect": route.dialect.name if route else None,
-        "status": under_way.status,
-        "error": under_way.error,
-        "first_byte_ms": _milliseconds(began, under_way.first_byte),
-        "total_ms": _milliseconds(began, loop.time()),
-        "memory": receipt.outcome if receipt else None,
-        "turns": receipt.turns if receipt else None,
-        "outcome": under_way.outcome,
-    }
-    log.info("%s", {k: v for k, v in line.items() if v is not None})
+    line: dict[str, object] = {"exchange": under_way.id, "method": request.method}
+    if route is not None:
+        line["dialect"] = route.dialect.name
+    line["status"] = under_way.status
+    if under_way.error is not None:
+        line["error"] = under_way.error
+    if under_way.first_byte is not None:
+        line["first_byte_ms"] = round((under_way.first_byte - began) * 1000, 1)
+    line["total_ms"] = round((loop.time() - began) * 1000, 1)
+    if receipt is not None:
+        line["memory"] = receipt.outcome
+        if receipt.turns is not None:
+            line["turns"] = receipt.turns
+    line["outcome"] = under_way.outcome
+    log_facts(log, line)
     if tally is not None:
         tally.count(under_way)
     under_way.let_go()
     del request[EXCHANGE]
-
-
-def _milliseconds(began: float, ended: float | None) -> float | None:
-    return None if ended is None else round((ended - began) * 1000, 1)
