@@ -146,8 +146,10 @@ class Share:
 
     def release(self) -> None:
         """Give back everything: the exchange is over."""
-        self.charge(-self.taken)
-        self._buffers.call()
+        buffers, self.taken, taken = self._buffers, 0, self.taken
+        buffers.balance[0] -= taken
+        if buffers.waiting:
+            buffers.call()
 
     def charge(self, cost: int) -> None:
         """Take memory, whether there is room or not; less than zero gives it back."""

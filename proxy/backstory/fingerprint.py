@@ -113,17 +113,15 @@ _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 def keyed(messages: Iterable[Message], key: bytes) -> tuple[Message, ...]:
     """The same messages with keyed hashes under the conversation's ``key`` in place of plain digests."""
-    return tuple([_keyed(message, key) for message in messages])
-
-
-def _keyed(message: Message, key: bytes) -> Message:
-    role, raw, plain, spine, calls, answers, tokens, form, note = message
-    fingerprint = _mac(key, plain)
-    if spine == plain:
-        spine = fingerprint  # of a message that is text alone
-    elif spine:
-        spine = _mac(key, spine)
-    return Message(role, raw, fingerprint, spine, calls, answers, tokens, form, note)
+    done: list[Message] = []
+    for role, raw, plain, spine, calls, answers, tokens, form, note in messages:
+        fingerprint = _mac(key, plain)
+        if spine == plain:
+            spine = fingerprint  # of a message that is text alone
+        elif spine:
+            spine = _mac(key, spine)
+        done.append(Message(role, raw, fingerprint, spine, calls, answers, tokens, form, note))
+    return tuple(done)
 
 
 def chain(before: bytes, messages: Iterable[Message], key: bytes) -> bytes:

@@ -5,6 +5,8 @@ A field list is what was on the wire: order, case and duplicates kept.
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import compress
+from operator import itemgetter
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -25,7 +27,7 @@ _HOP_BY_HOP = frozenset(
 _FRAMING = frozenset((b"content-length", b"host", b"expect"))  # said anew on each side
 
 _OURS = (b"backstory-", b"backstory_")  # with a low line it is the same field to CGI
-_STAY = _HOP_BY_HOP | _FRAMING | {_OURS[0]}
+_STAY = _HOP_BY_HOP | _FRAMING
 
 CREDENTIALS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 """Where SDKs put their key, in the order in which we look."""
@@ -34,8 +36,7 @@ BODY_DIGESTS = frozenset((b"content-digest", b"repr-digest", b"digest", b"conten
 """What a changed body no longer matches (RFC 9530)."""
 
 _MOST_NAMES = 4096
-_lower: dict[bytes, bytes] = {}
-"""Names in lower case, by their spelling: the same few come with every message. Of ours, a part."""
+_name = itemgetter(0)
 
 _COOKIE_NAMES = (b"__Host-backstory", b"backstory")
 
@@ -45,31 +46,40 @@ def cookie_name(*, https: bool) -> str:
     return _COOKIE_NAMES[0 if https else 1].decode()
 
 
-def staying(*names: bytes) -> frozenset[bytes]:
-    """What does not go on to the other side: framing, hop-by-hop fields, everything of our own.
+class Passing(dict[bytes, bool | None]):
+    """Whether a field goes on to the other side, by its name as spelled.
 
-    ``names``: lower-case names of others.
+    Framing, hop-by-hop fields and everything of our own stay here; so does Connection, whose
+    answer is ``None``, because it names others. The same few names come with every message, and
+    what is found out of a name is kept.
     """
-    return _STAY.union(names)
+
+    def __init__(self, *names: bytes) -> None:
+        """``names``: of others that stay, in lower case."""
+        super().__init__()
+        self._stay = _STAY.union(names)
+
+    def __missing__(self, name: bytes) -> bool | None:
+        lower = name.lower()
+        passes = lower not in self._stay and not lower.startswith(_OURS)
+        found = None if lower == b"connection" else passes
+        if len(self) < _MOST_NAMES:
+            self[name] = found
+        return found
 
 
-def end_to_end(fields: Fields, stay: frozenset[bytes] = _STAY) -> list[tuple[bytes, bytes]]:
-    """The fields that go on to the other side; ``stay``: see ``staying``."""
-    lower = [_lower.get(name) or _lowered(name) for name, _ in fields]
-    if b"connection" in lower:
-        for at, name in enumerate(lower):
-            if name == b"connection":
-                stay = stay.union([token.strip().lower() for token in fields[at][1].split(b",")])
-    return [field for field, name in zip(fields, lower, strict=True) if name not in stay]
+_PASSING = Passing()
 
 
-def _lowered(name: bytes) -> bytes:
-    lower = name.lower()
-    if lower.startswith(_OURS):
-        lower = _OURS[0]
-    if len(_lower) < _MOST_NAMES:
-        _lower[name] = lower
-    return lower
+def end_to_end(fields: Fields, passing: Passing = _PASSING) -> list[tuple[bytes, bytes]]:
+    """The fields that go on to the other side."""
+    passes = list(map(passing.__getitem__, map(_name, fields)))
+    rest = list(compress(fields, passes))
+    if None in passes:
+        lines = [line for (_, line), found in zip(fields, passes, strict=True) if found is None]
+        named = {token.strip().lower() for line in lines for token in line.split(b",")}
+        rest = [field for field in rest if field[0].lower() not in named]
+    return rest
 
 
 @lru_cache(maxsize=256)

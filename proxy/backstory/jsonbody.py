@@ -16,7 +16,11 @@ _value = tuple.__new__
 # Each takes the blanks behind it, too.
 _opening = re.compile(r"[ \t\n\r]*([\[{])[ \t\n\r]*").match
 _separator = re.compile(r"[ \t\n\r]*([,\]}])[ \t\n\r]*").match
-_plain_key = re.compile(r'"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*').match
+_field = r'[ \t\n\r]*"([^"\\\x00-\x1f]*)"[ \t\n\r]*:[ \t\n\r]*'
+_first_field = re.compile(r"[ \t\n\r]*\{" + _field).match
+_next_field = re.compile(r"[ \t\n\r]*," + _field).match
+_empty_object = re.compile(r"[ \t\n\r]*\{[ \t\n\r]*\}[ \t\n\r]*").match
+_object_end = re.compile(r"[ \t\n\r]*\}[ \t\n\r]*").match
 _colon = re.compile(r"[ \t\n\r]*:[ \t\n\r]*").match
 
 
@@ -70,15 +74,16 @@ def walk_object(
     """
     fields: dict[str, list[Value]] = {}
     try:
-        found = _opening(text, start)
-        if found is None or found[1] != "{":
-            raise NotJson("not an object")
-        at = found.end()
-        if text[at] == "}":
-            found = _separator(text, at)
-        while found is not None and found[1] != "}":
-            found = _plain_key(text, at)
-            key, begin = (found[1], found.end()) if found is not None else _key(text, at)
+        at, field, end = start, _first_field, _empty_object
+        while True:
+            found = field(text, at)
+            if found is not None:
+                key, begin = found[1], found.end()
+            elif (found := end(text, at)) is None:
+                key, begin = _odd_field(text, at, "{" if at == start else ",")
+            else:
+                break
+            field, end = _next_field, _object_end
             value: object
             if key in arrays and text[begin] == "[":
                 value, at = _walk_array(text, begin, resumes=begin + 1 == resumes)
@@ -89,11 +94,7 @@ def walk_object(
                 fields[key].append(place)
             else:
                 fields[key] = [place]
-            found = _separator(text, at)
-            if found is None or found[1] == "]":
-                raise NotJson("no comma between two items")
-            at = found.end()
-        if whole and (found is None or found.end() != len(text)):
+        if whole and found.end() != len(text):
             raise NotJson("trailing data")
     except (IndexError, RecursionError, StopIteration, ValueError) as exc:
         raise NotJson(str(exc)) from exc
@@ -129,11 +130,12 @@ def _walk_array(text: str, start: int, *, resumes: bool = False) -> tuple[list[V
     raise NotJson("no comma between two items")
 
 
-def _key(text: str, at: int) -> tuple[str, int]:
-    """A key of any spelling, and where its value begins."""
-    if text[at] != '"':
-        raise NotJson("a key is no string")
-    key, end = scanstring(text, at + 1)
+def _odd_field(text: str, at: int, before: str) -> tuple[str, int]:
+    """A key of any spelling, which stands behind ``before``, and where its value begins."""
+    opening = _opening(text, at) if before == "{" else _separator(text, at)
+    if opening is None or opening[1] != before or text[opening.end()] != '"':
+        raise NotJson("no object, or no key where one must be")
+    key, end = scanstring(text, opening.end() + 1)
     colon = _colon(text, end)
     if colon is None:
         raise NotJson("a key without a value")

@@ -43,9 +43,9 @@ def recognise(
 
     An id that could not be one of ours is no id: the header belongs to somebody else.
     """
-    for client in clients:
-        said = headers.get(client.header)
-        if said is None or not CONVERSATION_ID.fullmatch(said):
+    for client in [client for client in clients if client.header in headers]:
+        said = headers[client.header]
+        if not CONVERSATION_ID.fullmatch(said):
             continue
         if client.agent is not None and not client.agent.search(headers.get("User-Agent", "")):
             continue

@@ -122,10 +122,10 @@ class Relayed(web.StreamResponse):
         fields = headers.end_to_end(answer.fields)
         if b"set-cookie" in answer.noted:
             fields = [field for field in fields if not headers.sets_our_cookie(*field)]
-        lines += [b"%b: %b" % field for field in fields]
+        lines += map(b": ".join, fields)
         if b"date" not in answer.noted:
             lines.append(_date_line())  # RFC 9110 section 6.6.1
-        lines += [f"{name}: {value}".encode() for name, value in self.headers.items()]
+        lines += map(str.encode, map(": ".join, self.headers.items()))
         if self._cookies:
             lines += [f"Set-Cookie: {it.OutputString()}".encode() for it in self._cookies.values()]
         if self.framing is Framing.CHUNKED:

@@ -30,13 +30,13 @@ class UpstreamHead:
         target = exchange.route.target(exchange.target) if exchange.route else exchange.target
         if self._tokens_are_ours:
             target = headers.without_query_key(target, "key")
-        stay, ours = self._changes(
+        passing, ours = self._changes(
             exchange.identity is not None,
             exchange.capture is not None,
             exchange.recalled,
             exchange.rewritten or exchange.decompressed,
         )
-        fields = headers.end_to_end(request.raw_headers, stay)
+        fields = headers.end_to_end(request.raw_headers, passing)
         if hdrs.COOKIE in request.headers:
             fields = headers.without_our_cookie(fields)
         fields += ours
@@ -47,7 +47,7 @@ class UpstreamHead:
 
     def _changes_of(
         self, is_known: bool, is_copied: bool, is_recalled: bool, is_rewritten: bool
-    ) -> tuple[frozenset[bytes], tuple[tuple[bytes, bytes], ...]]:
+    ) -> tuple[headers.Passing, tuple[tuple[bytes, bytes], ...]]:
         """Which of the client's fields do not go on, and which are put behind the others."""
         stay: set[bytes] = set()
         ours: list[tuple[bytes, bytes]] = []
@@ -64,7 +64,7 @@ class UpstreamHead:
             stay.add(b"if-match")
         if is_rewritten:
             stay |= {*headers.BODY_DIGESTS, b"content-encoding"}
-        return headers.staying(*stay), tuple(ours)
+        return headers.Passing(*stay), tuple(ours)
 
     def check(self, status: int, exchange: Exchange) -> None:
         """Raise if the upstream refused a credential that is ours: the client cannot mend that."""

@@ -41,7 +41,9 @@ class Warm(Generic[K, V]):
 
     def put(self, key: K, value: V, weight: int) -> None:
         """Keep ``value`` in the place of what was there; not if it alone is over the bound."""
-        self.drop(key)
+        before = self._kept.pop(key, None)
+        if before is not None:
+            self._weight -= before[1]
         if weight > self._most:
             return
         self._kept[key] = value, weight, self._sweeps

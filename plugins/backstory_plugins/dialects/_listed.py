@@ -1,12 +1,15 @@
 """Messages that stand in a JSON array of the body: where history goes between them, and its splicing."""
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from backstory.jsonbody import Value, decode, walk_array, walk_object
 from backstory.model import Beginning, Message
 
 T = TypeVar("T")
+RAW = attrgetter("raw")
+"""Of a message."""
 
 
 class Listed(NamedTuple):

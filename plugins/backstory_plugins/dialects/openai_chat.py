@@ -20,7 +20,7 @@ from backstory_plugins.dialects._chat import (
     without_reasoning,
 )
 from backstory_plugins.dialects._completion import read_completion, read_stream
-from backstory_plugins.dialects._listed import put_in, read_list, walk
+from backstory_plugins.dialects._listed import RAW, put_in, read_list, walk
 from backstory_plugins.dialects._openai import DONE, error_body, error_event
 from backstory_plugins.dialects._overflow import overflow
 from backstory_plugins.dialects._sse import EVENT_STREAM
@@ -64,7 +64,7 @@ class OpenAIChat:
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:
         """See ``spi.Dialect``."""
-        said = [*pinned, *[message.raw for message in history]]
+        said = [*pinned, *map(RAW, history)]
         return put_in(prompt.body, prompt.insert_at, said, preceded=bool(prompt.pinned))
 
     def told(self, message: Message) -> Message | None:

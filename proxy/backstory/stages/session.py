@@ -8,6 +8,7 @@ import ipaddress
 import re
 from collections.abc import Awaitable, Sequence
 from functools import lru_cache, partial
+from operator import itemgetter
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -113,8 +114,8 @@ def _cookies_allowed(request: web.Request, settings: SessionSettings, route: Rou
         return True
     if _is_sdk(request.headers.get(hdrs.USER_AGENT, "")):
         return False
-    names = [name for name, _ in request.raw_headers]
-    return b"\nx-stainless-" not in b"\n".join([b"", *names]).lower()
+    names = b"\n".join(map(itemgetter(0), request.raw_headers))
+    return b"\nx-stainless-" not in (b"\n" + names).lower()
 
 
 @lru_cache(maxsize=256)

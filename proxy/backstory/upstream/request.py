@@ -6,6 +6,7 @@ A second fence against request splitting: nothing that could end a line early ge
 import re
 from collections.abc import AsyncIterable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 
 from backstory.errors import UpstreamFailure
 from backstory.upstream.connection import Connection
@@ -15,6 +16,7 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _TARGET = re.compile(rb"[!-~\x80-\xff]+")
 _OURS = frozenset((b"host", b"content-length", b"transfer-encoding"))
 _MOST_NAMES = 4096
+_name = itemgetter(0)
 _good_names: set[bytes] = set()
 """The same few come with every request."""
 
@@ -34,7 +36,7 @@ def request_head(
             written here: Host, Content-Length, Transfer-Encoding.
     """
     lines = [_first_lines(method, origin.prefix, target, origin.authority)]
-    lines += [b"%b: %b" % field for field in fields]
+    lines += map(b": ".join, fields)
     if isinstance(body, bytes):
         lines.append(b"Content-Length: %d" % len(body))
     elif body is not None:
@@ -46,8 +48,8 @@ def request_head(
     ends = 1 + len(lines)
     if head.count(b"\r") != ends or head.count(b"\n") != ends or b"\0" in head:
         raise ValueError("a field that would break the request head")
-    for name, _ in fields:
-        if name not in _good_names:
+    if not _good_names.issuperset(map(_name, fields)):
+        for name, _ in fields:
             _check_name(name)
     return head
 
