@@ -29,10 +29,11 @@ async def stream_body(request: web.Request) -> AsyncIterator[bytes]:
 
 def at_hand(request: web.Request, max_bytes: int, share: Share) -> bytes | None:
     """The whole body, charged to ``share``; ``None``: it has to be waited for (``read_body``)."""
-    if not arrived(request) or hdrs.EXPECT in request.headers:
+    content, fields = request.content, request.headers
+    if not content.is_eof() or hdrs.CONTENT_LENGTH not in fields or hdrs.EXPECT in fields:
         return None
-    size = request.content_length or 0
-    return request.content.read_nowait() if size <= max_bytes and share.take(size) else None
+    size = int(fields[hdrs.CONTENT_LENGTH])
+    return content.read_nowait() if size <= max_bytes and share.take(size) else None
 
 
 async def read_body(

@@ -4,6 +4,7 @@ The bytes go to the client's transport as they come. aiohttp's own response woul
 add fields to it, and take a step of the event loop for every chunk.
 """
 
+import asyncio
 import socket
 import struct
 import time
@@ -12,6 +13,7 @@ from functools import lru_cache
 
 from aiohttp import ClientConnectionResetError, HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_protocol import RequestHandler
 
 from backstory import headers
 from backstory.upstream import Framing, UpstreamAnswer
@@ -42,12 +44,15 @@ class Relayed(web.StreamResponse):
         self._answer = answer
         self._head = b""
         self._request: web.BaseRequest | None = None
+        self._transport: asyncio.Transport | None = None
+        self._protocol: RequestHandler | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """See ``web.StreamResponse``. The head waits for the first bytes of the body, or ``flush``."""
         if self._request is None and not self._eof_sent:
             await request._prepare_hook(self)  # of the application that we are a part of
             self._request, self._payload_writer = request, request.writer
+            self._transport, self._protocol = request.transport, request.protocol
             self._head = self._spelled(request)
             if self._is_unframed:
                 _closing_sends(request, _RESET)
@@ -57,7 +62,7 @@ class Relayed(web.StreamResponse):
     @property
     def congested(self) -> bool:
         """Whether the client takes less than is sent: then ``drain``."""
-        return self._request is None or self._request.protocol.writing_paused
+        return self._protocol is None or self._protocol.writing_paused
 
     def send(self, data: bytes) -> None:
         """Send a piece of the body now, and the head before it if that still waits.
@@ -65,7 +70,7 @@ class Relayed(web.StreamResponse):
         Raises:
             ClientConnectionResetError: the client is gone.
         """
-        transport = self._request.transport if self._request is not None else None
+        transport = self._transport
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("the client is gone")
         if len(data) > _COPY_BYTES:
@@ -92,7 +97,7 @@ class Relayed(web.StreamResponse):
 
     async def drained(self) -> None:
         """Wait until the client has taken most of what was sent."""
-        if self._request is not None and self._request.protocol.writing_paused:
+        if self._request is not None and self.congested:
             await self._request.writer.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -108,6 +113,7 @@ class Relayed(web.StreamResponse):
             _closing_sends(self._request, _FIN)  # unless it was cut
         self._eof_sent = True
         self._request = self._payload_writer = self._cookies = None
+        self._transport = self._protocol = None
         self.headers.clear()  # aiohttp keeps the last answer for as long as a connection idles
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from urllib.parse import unquote
 
 import jwt
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from jwt.warnings import InsecureKeyLengthWarning
 
@@ -64,7 +64,7 @@ class TokenVerifier:
             BackstoryError: 401.
         """
         # Nearly always: the token of the last request, at the first place.
-        said = request.headers.get("Authorization", "")
+        said = request.headers.get(hdrs.AUTHORIZATION, "")
         known = self._verified.get(said.removeprefix("Bearer "))
         if known is not None and self._clock() < known[0]:
             return known[1]
@@ -178,11 +178,10 @@ def _credentials(request: web.Request) -> Iterator[str]:
 
 def _is_preflight(request: web.Request) -> bool:
     """A CORS preflight never carries credentials (Fetch standard, section 4.8)."""
-    headers = request.headers
     return (
         request.method == "OPTIONS"
-        and "Origin" in headers
-        and "Access-Control-Request-Method" in headers
+        and hdrs.ORIGIN in request.headers
+        and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
     )
 
 

@@ -9,7 +9,7 @@ import logging
 import re
 from urllib.parse import unquote_to_bytes
 
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from backstory.answers import error_answer
@@ -114,24 +114,26 @@ def _open(request: web.Request, under_way: Exchange, table: RouteTable, via: str
 
 def _check(request: web.Request, via: str) -> None:
     """Raise for what is ambiguous or malformed, or came from ourselves."""
-    if request.method in ("CONNECT", "TRACE"):
+    method, fields = request.method, request.headers
+    if method in ("CONNECT", "TRACE"):
         raise BackstoryError(
-            405, "method_not_allowed", f"{request.method} is not relayed; ask the upstream directly"
+            405, "method_not_allowed", f"{method} is not relayed; ask the upstream directly"
         )
     if request.version not in _VERSIONS:
         raise _bad("the protocol must be HTTP/1.0 or HTTP/1.1")
     target = request.raw_path
-    if not (target.startswith("/") or (target == "*" and request.method == "OPTIONS")):
+    if not (target.startswith("/") or (target == "*" and method == "OPTIONS")):
         raise _bad("the request target must be a path, not a whole URL")
     if "#" in target:
         raise _bad("the request target has a fragment; leave out everything from # on")
-    if not _HOST.fullmatch(request.headers.get("Host", "")):
+    if not _HOST.fullmatch(fields.get(hdrs.HOST, "")):
         raise _bad("the Host field is not a host name with a port")
-    if coding := request.headers.getall("Transfer-Encoding", ()):
+    if hdrs.TRANSFER_ENCODING in fields:
+        coding = fields.getall(hdrs.TRANSFER_ENCODING)
         chunked = [c.strip().lower() for c in coding] == ["chunked"]
         if not (chunked and request.version == HttpVersion11):
             raise _bad("Transfer-Encoding must be chunked and nothing else, in HTTP/1.1")
-    for line in request.headers.getall("Via", ()):
+    for line in fields.getall(hdrs.VIA, ()):
         if any(hop.split()[1:2] == [via] for hop in line.split(",")):
             raise BackstoryError(
                 508,

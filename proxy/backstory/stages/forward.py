@@ -7,7 +7,7 @@ was complete already; then its turn is kept. Refused by us: nothing was sent yet
 
 import asyncio
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from backstory import headers
 from backstory.body import arrived, stream_body
@@ -100,7 +100,7 @@ class Forward:
                 answer.close()
 
     async def _send(self, request: web.Request, exchange: Exchange) -> UpstreamAnswer:
-        clock = asyncio.get_running_loop().time
+        clock, method = asyncio.get_running_loop().time, request.method
         upstream = self._upstreams[exchange.route.settings.upstream if exchange.route else ""]
         target, fields = self._head.of_request(request, exchange)
         body = exchange.body
@@ -108,11 +108,11 @@ class Forward:
         if body is None and request.body_exists and not arrived(request):
             upload = stream_body(request)
             length = None if exchange.decompressed else request.content_length
-            answer = await upstream.send(request.method, target, fields, upload, length=length)
+            answer = await upstream.send(method, target, fields, upload, length=length)
         else:
-            if body is None and "Content-Length" in request.headers:
+            if body is None and hdrs.CONTENT_LENGTH in request.headers:
                 body = request.content.read_nowait()
-            answer = await upstream.send(request.method, target, fields, body)
+            answer = await upstream.send(method, target, fields, body)
         exchange.first_byte = clock()
         try:
             self._head.check(answer.status, exchange)

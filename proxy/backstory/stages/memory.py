@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
+from multidict import CIMultiDictProxy
 
 from backstory import headers
 from backstory.body import at_hand, plain_body, read_body
@@ -25,6 +26,7 @@ from backstory.tee import Tee, Undecodable
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
+Fields = CIMultiDictProxy[str]
 T = TypeVar("T")
 
 OFF_LOOP_BYTES = 262144
@@ -109,16 +111,17 @@ async def _read(
                 idle_seconds=settings.upload_idle_seconds,
             )
         except NoRoom:
-            if exchange.share.taken or not _may_bypass(request):
+            if exchange.share.taken or not _may_bypass(request.headers):
                 raise
             exchange.receipt = Receipt("bypassed", reason="no_room")  # nothing was read: it streams
             return None
     exchange.body = body
-    if _is_signed(request):
+    fields = request.headers
+    if _is_signed(fields):
         exchange.receipt = Receipt("skipped", reason="signed")
         return None
-    if hdrs.CONTENT_ENCODING in request.headers and not exchange.decompressed:
-        codings = headers.codings(request.headers.getall(hdrs.CONTENT_ENCODING))
+    if hdrs.CONTENT_ENCODING in fields and not exchange.decompressed:
+        codings = headers.codings(fields.getall(hdrs.CONTENT_ENCODING))
         limit = settings.max_decoded_bytes
         plain = await plain_body(body, codings, limit, exchange.share) if codings else body
         if plain is None:
@@ -170,7 +173,7 @@ async def _follow(
         work = remembered.store.replied(_owner(exchange), prompt.follows)
         found = await remembered.within(work)
     except StoreUnavailable as exc:
-        _without_store(exchange, exc, may_bypass=_may_bypass(request))
+        _without_store(exchange, exc, may_bypass=_may_bypass(request.headers))
         return False
     if found is None or (is_named and found[0] != exchange.conversation):
         raise _not_found(prompt)
@@ -198,9 +201,9 @@ async def _recall(
     assert exchange.route is not None
     assert exchange.conversation is not None
     assert exchange.share is not None
-    owner, name = _owner(exchange), exchange.conversation
-    dialect, preset = exchange.route.dialect, _preset(request, exchange)
-    may_bypass = _may_bypass(request)
+    owner, name, fields = _owner(exchange), exchange.conversation, request.headers
+    dialect, preset = exchange.route.dialect, _preset(fields, exchange)
+    may_bypass = _may_bypass(fields)
     try:
         if prompt.resolve is not None:
             whole = await _resolved(exchange, prompt, prompt.resolve, remembered)
@@ -215,8 +218,8 @@ async def _recall(
     except StoreUnavailable as exc:
         _without_store(exchange, exc, may_bypass=may_bypass)
         return None
-    if hdrs.IF_MATCH in request.headers:
-        _check_version(request.headers[hdrs.IF_MATCH], recalled)
+    if hdrs.IF_MATCH in fields:
+        _check_version(fields[hdrs.IF_MATCH], recalled)
     exchange.recalled = True
     only_read = exchange.only_read or not prompt.stores
     tee = Tee(settings.max_answer_bytes, dialect.end_marker, exchange.share)
@@ -390,9 +393,9 @@ def _check_version(wanted: str, recalled: Recalled) -> None:
         )
 
 
-def _preset(request: web.Request, exchange: Exchange) -> Mode:
+def _preset(fields: Fields, exchange: Exchange) -> Mode:
     """How the client keeps its history: as it says itself, else as it is known to."""
-    value = request.headers.get("Backstory-Client")
+    value = fields.get("Backstory-Client")
     if value is None:
         return exchange.preset
     value = value.strip().lower()
@@ -403,8 +406,8 @@ def _preset(request: web.Request, exchange: Exchange) -> Mode:
     return exchange.preset if value == "auto" else _MODES[value]
 
 
-def _may_bypass(request: web.Request) -> bool:
-    value = request.headers.get("Backstory-On-Error")
+def _may_bypass(fields: Fields) -> bool:
+    value = fields.get("Backstory-On-Error")
     if value is None:
         return False
     value = value.strip().lower()
@@ -413,9 +416,8 @@ def _may_bypass(request: web.Request) -> bool:
     return value == "bypass"
 
 
-def _is_signed(request: web.Request) -> bool:
+def _is_signed(fields: Fields) -> bool:
     """A signature covers the body, so the body may not change (RFC 9421; AWS Signature Version 4)."""
-    fields = request.headers
     aws = fields.get(hdrs.AUTHORIZATION, "").startswith("AWS4-HMAC-SHA256")
     return aws or "Signature" in fields or "Signature-Input" in fields
 

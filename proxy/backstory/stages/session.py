@@ -12,6 +12,7 @@ from operator import itemgetter
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
+from multidict import CIMultiDictProxy
 
 from backstory.errors import BackstoryError
 from backstory.exchange import Exchange, Source, of
@@ -24,6 +25,7 @@ from backstory.session import CookieSeal, CookieStorage
 from backstory.settings import SessionSettings
 from backstory.turns import new_conversation_id
 
+Fields = CIMultiDictProxy[str]
 # They keep cookies without their user knowing, and one client object often serves many people.
 _SDK = re.compile(r"openai|anthropic|ollama|litellm|langchain|ai-sdk|aider|^ai/", re.IGNORECASE)
 
@@ -44,12 +46,13 @@ def session(
         return handler(request)
 
     def choose(request: web.Request, exchange: Exchange, route: Route, identity: Identity) -> None:
-        wanted = _memory_header(request)
+        fields = request.headers
+        wanted = _memory_header(fields)
         if wanted == "off":
             exchange.receipt = Receipt("off", reason="requested")
             return
         exchange.only_read = wanted == "read"
-        name, exchange.source = _named(request, exchange, identity, clients)
+        name, exchange.source = _named(fields, exchange, identity, clients)
         if name is None and _cookies_allowed(request, settings, route):
             _from_cookie(request, exchange, storage_of(identity.owner, _is_https(request, trusted)))
             if exchange.conversation is not None:
@@ -72,8 +75,8 @@ def _storage(seal: CookieSeal, owner: Owner, https: bool) -> CookieStorage:
     return CookieStorage(seal, owner, https=https)
 
 
-def _memory_header(request: web.Request) -> str:
-    value = request.headers.get("Backstory-Memory")
+def _memory_header(fields: Fields) -> str:
+    value = fields.get("Backstory-Memory")
     if value is None:
         return "on"
     value = value.strip().lower()
@@ -83,14 +86,14 @@ def _memory_header(request: web.Request) -> str:
 
 
 def _named(
-    request: web.Request,
+    fields: Fields,
     exchange: Exchange,
     identity: Identity,
     clients: Sequence[KnownClient],
 ) -> tuple[str | None, Source]:
-    theirs, exchange.preset = recognise(request.headers, clients) or (None, "auto")
-    if "Backstory-Conversation" in request.headers:
-        [header, *more] = request.headers.getall("Backstory-Conversation")
+    theirs, exchange.preset = recognise(fields, clients) or (None, "auto")
+    if "Backstory-Conversation" in fields:
+        [header, *more] = fields.getall("Backstory-Conversation")
         if more or not CONVERSATION_ID.fullmatch(header):
             raise BackstoryError(
                 400,
@@ -158,7 +161,8 @@ def _is_cross_site(request: web.Request) -> bool:
 def _is_https(
     request: web.Request, trusted: list[ipaddress.IPv4Network | ipaddress.IPv6Network]
 ) -> bool:
-    if request.transport is not None and request.transport.get_extra_info("sslcontext"):
+    transport = request.transport
+    if transport is not None and transport.get_extra_info("sslcontext"):
         return True
     if not trusted:
         return False

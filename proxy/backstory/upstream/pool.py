@@ -46,21 +46,23 @@ class Pool:
         Raises:
             UpstreamFailure: the upstream cannot be reached, or all connections are in use.
         """
-        await self._slot()
-        connection = None
-        try:
-            connection = self._pick() or await self._connect()
-        finally:
-            if connection is None:
+        if self._slots is not None:
+            await self._slot(self._slots)
+        connection = self._pick()
+        if connection is None:
+            try:
+                connection = await self._connect()
+            except BaseException:
                 self._free_slot()
+                raise
         return connection
 
     def give_back(self, connection: Connection, keepalive_seconds: float | None) -> None:
         """Keep ``connection`` for the next request, ``keepalive_seconds`` at most; 0: close it."""
         self._free_slot()
         seconds = self._keepalive_seconds
-        if keepalive_seconds is not None:
-            seconds = min(seconds, keepalive_seconds)
+        if keepalive_seconds is not None and keepalive_seconds < seconds:
+            seconds = keepalive_seconds
         if self._closed or seconds <= 0 or connection.gone.done():
             connection.abort()
             return
@@ -116,11 +118,9 @@ class Pool:
         connection.on_lost = self._forget
         return connection
 
-    async def _slot(self) -> None:
-        if self._slots is None:
-            return
+    async def _slot(self, slots: asyncio.Semaphore) -> None:
         try:
-            await self._connects.within(self._slots.acquire())
+            await self._connects.within(slots.acquire())
         except TimeoutError as exc:
             message = "All connections to the upstream are in use. Try again later."
             retry = (("Retry-After", "1"),)
