@@ -5,7 +5,7 @@ and cancelled a hundred thousand times before one of them rings; to note a deadl
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -55,11 +55,11 @@ class Deadlines:
         """Do not call ``who``."""
         self._due.pop(who, None)
 
-    async def within(self, work: Awaitable[T]) -> T:
+    async def within(self, work: Awaitable[T], late: Callable[[], Exception] = TimeoutError) -> T:
         """The result of ``work``, if it comes in time; else it is cancelled, as by ``asyncio.timeout``.
 
         Raises:
-            TimeoutError: it did not.
+            Exception: what ``late`` makes: it did not.
         """
         patience = _Patience()
         self.set(patience)
@@ -67,7 +67,7 @@ class Deadlines:
             return await work
         except BaseException as exc:
             if patience.is_over() and isinstance(exc, asyncio.CancelledError):
-                raise TimeoutError from None
+                raise late() from None
             raise
         finally:
             self.unset(patience)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable
+from functools import partial
 
 from backstory.errors import BackstoryError
 
@@ -20,16 +21,22 @@ class ConversationQueue:
         """How many conversations are busy."""
         return len(self._waiting)
 
+    def enter_at_once(self, key: Hashable) -> Callable[[], None] | None:
+        """As ``enter``, if nobody else is in the conversation."""
+        if key in self._waiting:
+            return None
+        self._waiting[key] = deque()
+        return partial(self._leave, key)
+
     async def enter(self, key: Hashable) -> Callable[[], None]:
         """Wait for the turn of this exchange; call the result when it is over.
 
         Raises:
             BackstoryError: 409 ``conversation_busy``; nothing was run.
         """
-        waiting = self._waiting.get(key)
-        if waiting is None:
-            self._waiting[key] = deque()
-            return lambda: self._leave(key)
+        if leave := self.enter_at_once(key):
+            return leave
+        waiting = self._waiting[key]
         if len(waiting) >= self._depth:
             raise _busy(f"{self._depth} requests are waiting for this conversation already")
         place = asyncio.get_running_loop().create_future()
@@ -46,7 +53,7 @@ class ConversationQueue:
                 seconds = f"{self._wait_seconds:g} s"
                 raise _busy(f"another request held this conversation for {seconds}") from None
             raise
-        return lambda: self._leave(key)
+        return partial(self._leave, key)
 
     def _leave(self, key: Hashable) -> None:
         waiting = self._waiting[key]

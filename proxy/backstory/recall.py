@@ -35,6 +35,9 @@ from backstory.warm import Warm
 T = TypeVar("T")
 
 _COMMIT_ATTEMPTS = 20
+_OWN_HISTORY = ("transcript", "window")
+"""Modes in which clients send history themselves."""
+_NONE: frozenset[bytes] = frozenset()
 RECENT_BYTES = 64 * 1024 * 1024
 """Of turns that were told a moment ago."""
 _TURN_WEIGHT = 1500
@@ -109,16 +112,13 @@ class Memory:
         self._clock = clock
         self._deadlines = Deadlines(settings.store_seconds)
 
-    async def within(self, work: Awaitable[T]) -> T:
+    def within(self, work: Awaitable[T]) -> Awaitable[T]:
         """The result of a store's method, if it comes in time.
 
         Raises:
             StoreUnavailable: it did not, or the store says so.
         """
-        try:
-            return await self._deadlines.within(work)
-        except TimeoutError:
-            raise StoreUnavailable("the store did not answer in time") from None
+        return self._deadlines.within(work, _late)
 
     async def recall(
         self,
@@ -157,7 +157,10 @@ class Memory:
         )
         claimed, new, _ = said
         if after is None:
-            plan = align(claimed, new, await self._stored(owner, conversation, said, preset))
+            stored = self._at_hand(owner, conversation, claimed, preset)
+            if stored is None:
+                stored = await self._stored(owner, conversation, said, preset)
+            plan = align(claimed, new, stored)
         else:
             plan = append_at(await self._path_to(owner, conversation, after))
             new = claimed + new
@@ -319,6 +322,20 @@ class Memory:
         told = grown(told, recalled.dialect, turns)
         self._recent.put(key, _Recent(head.turn, path, told, weight), weight)
 
+    def _at_hand(
+        self, owner: Owner, conversation: Conversation, claimed: Sequence[Message], preset: Mode
+    ) -> Stored | None:
+        """What the alignment needs of a client that sends its new turn alone, if it is at hand."""
+        head, mode = conversation.head, conversation.mode if preset == "auto" else preset
+        if claimed or mode in _OWN_HISTORY:
+            return None
+        path: tuple[Turn, ...] | None = ()
+        if head is not None:
+            path = self._warm_path(owner, conversation, head, whole=False)
+        if path is None:
+            return None
+        return Stored(head, path, None, _NONE, mode, preset != "auto", conversation.longest_claim)
+
     async def _stored(
         self, owner: Owner, conversation: Conversation, said: Keyed, preset: Mode
     ) -> Stored:
@@ -337,7 +354,7 @@ class Memory:
             if head:
                 path = await self._path(owner, conversation, head, whole=bool(claimed))
             # Asked only where a first message in common decides.
-            if match is None if claimed else mode in ("transcript", "window"):
+            if match is None if claimed else mode in _OWN_HISTORY:
                 firsts = await self.within(self.store.first_fingerprints(owner, name))
         longest = conversation.longest_claim
         return Stored(head, path, match, firsts, mode, preset != "auto", longest)
@@ -367,16 +384,29 @@ class Memory:
         self, owner: Owner, conversation: Conversation, head: Head, *, whole: bool
     ) -> tuple[Turn, ...]:
         """The path to the head: all of it, or as much as may be told and a turn more."""
-        most = max(1, min(head.depth - conversation.cut, self._settings.max_history_turns + 1))
+        path = self._warm_path(owner, conversation, head, whole=whole)
+        if path is not None:
+            return path
+        most = None if whole else self._most(head, conversation)
+        return await self.within(self.store.path(owner, conversation.id, head.turn, most))
+
+    def _warm_path(
+        self, owner: Owner, conversation: Conversation, head: Head, *, whole: bool
+    ) -> tuple[Turn, ...] | None:
+        """See ``_path``; ``None``: it is not at hand."""
         recent = self._recent.get((owner, conversation.id))
-        if recent and recent.head == head.turn:
-            path = recent.path
-            if whole and path[0].parent is None:
-                return path
-            if not whole and _reaches(path, most):
-                return path[-most:]  # no more than would be read: what is found there decides
-        work = self.store.path(owner, conversation.id, head.turn, None if whole else most)
-        return await self.within(work)
+        if recent is None or recent.head != head.turn:
+            return None
+        path = recent.path
+        if whole:
+            return path if path[0].parent is None else None
+        most = self._most(head, conversation)
+        # No more than would be read: what is found there decides.
+        return path[-most:] if _reaches(path, most) else None
+
+    def _most(self, head: Head, conversation: Conversation) -> int:
+        """As many turns as may be told, and a turn more."""
+        return max(1, min(head.depth - conversation.cut, self._settings.max_history_turns + 1))
 
     def _grown(
         self, recalled: Recalled, before: Conversation, reply: Reply
@@ -443,6 +473,10 @@ class Memory:
         if parent and not await self.within(self.store.turn(recalled.owner, now.id, parent.turn)):
             return "rolled_back"
         return None
+
+
+def _late() -> StoreUnavailable:
+    return StoreUnavailable("the store did not answer in time")
 
 
 def _reaches(path: Sequence[Turn], most: int) -> bool:

@@ -108,7 +108,8 @@ class Relayed(web.StreamResponse):
             self._head += b"0\r\n\r\n"
             self.framing = Framing.NONE
         self.flush()
-        await self.drained()
+        if self.congested:
+            await self.drained()
         if self._is_unframed and self._request is not None:
             _closing_sends(self._request, _FIN)  # unless it was cut
         self._eof_sent = True

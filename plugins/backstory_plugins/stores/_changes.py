@@ -106,7 +106,7 @@ def commit(db: sqlite3.Connection, change: Change, before: Known | None, stamps:
     Raises:
         ValueError: a turn is stored already, or its parent is not.
     """
-    after, known = change.after, slot(change.placed)
+    after, known = change.after, before.slot if before else slot(change.placed)
     stamps.change(known)
     if before is None:
         row, head_row = _find(db, change)

@@ -187,8 +187,8 @@ class SqliteStore:
     async def _read(self, query: Query[T]) -> T:
         return await self._running().readers.submit(query)
 
-    async def _write(self, work: Work[T], *, scrub: bool = False) -> T:
-        return await self._running().writer.submit(work, scrub=scrub)
+    def _write(self, work: Work[T], *, scrub: bool = False) -> asyncio.Future[T]:
+        return self._running().writer.submit(work, scrub=scrub)
 
     def _still_known(self, owner: Owner, conversation: str) -> Known | None:
         known = self._known.get((owner, conversation))

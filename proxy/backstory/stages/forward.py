@@ -146,7 +146,10 @@ class Forward:
                 work = self._finish(answer, capture)
                 capture.task = self._tasks.spawn(work, name="finish")
                 await _ended(capture.task)
-                await response.write(capture.tee.release())
+                if held := capture.tee.release():
+                    response.send(held)
+                if response.congested:
+                    await response.drained()
         except (UpstreamCut, UpstreamFailure, StoreUnavailable) as error:
             await self._cut(request, exchange, response, error, relay.sent)
         except BaseException:
@@ -180,7 +183,8 @@ class Forward:
                 # A timer only where there is something to wait for: mostly everything is here.
                 if not answer.ended:
                     await self._ends.within(_copy_rest(answer, capture.tee))
-                await _copy_rest(answer, capture.tee)
+                if not answer.exhausted:
+                    await _copy_rest(answer, capture.tee)
             except _Overlong:
                 raise
             except (UpstreamCut, UpstreamFailure, TimeoutError) as exc:

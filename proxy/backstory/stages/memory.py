@@ -72,7 +72,8 @@ def memory(
         if names and not await _follow(request, exchange, prompt, remembered):
             return await handler(request)
         assert exchange.conversation is not None
-        leave = await queue.enter((_owner(exchange), exchange.conversation))
+        place = _owner(exchange), exchange.conversation
+        leave = queue.enter_at_once(place) or await queue.enter(place)
         settler: Settler | None = None
         try:
             settler = await _recall(request, exchange, prompt, remembered, settings)

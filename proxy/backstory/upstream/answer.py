@@ -63,6 +63,11 @@ class UpstreamAnswer:
         return self._parser.ended
 
     @property
+    def exhausted(self) -> bool:
+        """Whether the end has arrived, and nothing before it is still to be read."""
+        return self._parser.ended and not self._parser.pieces
+
+    @property
     def proved(self) -> bool:
         """Whether the framing proved the end, which the upstream's closing never does."""
         return self._parser.ended and self.framing is not Framing.CLOSE

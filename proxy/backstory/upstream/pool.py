@@ -40,6 +40,10 @@ class Pool:
         """How many are idle."""
         return len(self._idle)
 
+    def at_hand(self) -> Connection | None:
+        """As ``take``, if that can be said without waiting."""
+        return self._pick() if self._slots is None else None
+
     async def take(self) -> Connection:
         """A connection on which a request can be written at once.
 

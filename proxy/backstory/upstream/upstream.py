@@ -99,7 +99,7 @@ class Upstream:
             upgrade=method == "GET" and b"upgrade" in [name.lower() for name, _ in fields],
             max_head_bytes=self._max_head_bytes,
         )
-        connection = await self._pool.take()
+        connection = self._pool.at_hand() or await self._pool.take()
         # Nothing may wait between here and the first write: only now is the connection known good.
         answer = UpstreamAnswer(connection, parser, self._pool, self._silence)
         try:
