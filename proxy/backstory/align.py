@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from enum import Enum, auto
 from typing import Literal, NamedTuple
 
-from backstory.model import Head, Message, Mode, Turn
+from backstory.model import Head, Message, Mode, Turn, made
 
 Reading = Literal["delta", "transcript", "window", "fork", "detached"]
 
@@ -154,7 +154,8 @@ def _without_claim(new: Sequence[Message], stored: Stored) -> Plan:
         if new[0].fingerprint in stored.first_fingerprints:
             return Plan(Decision.FORK)
         return Plan(Decision.DETACHED, moves_head=False)
-    return Plan(Decision.APPEND, stored.path, parent=stored.head, pins=True, learns="delta")
+    head, path, *_ = stored
+    return made(Plan, (Decision.APPEND, path, 0, head, (), True, True, True, "delta"))
 
 
 def _with_claim(claimed: Sequence[Message], new: Sequence[Message], stored: Stored) -> Plan:

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b, sha256
 
-from backstory.model import Message, Role
+from backstory.model import Message, Role, made
 
 _REASONING = {
     "<think>": "</think>",
@@ -120,7 +120,9 @@ def keyed(messages: Iterable[Message], key: bytes) -> tuple[Message, ...]:
             spine = fingerprint  # of a message that is text alone
         elif spine:
             spine = _mac(key, spine)
-        done.append(Message(role, raw, fingerprint, spine, calls, answers, tokens, form, note))
+        done.append(
+            made(Message, (role, raw, fingerprint, spine, calls, answers, tokens, form, note))
+        )
     return tuple(done)
 
 

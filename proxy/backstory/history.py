@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from backstory.model import Message, Turn
+from backstory.model import Message, Turn, made
 from backstory.spi import Dialect
 
 WithoutCalls = Callable[[Message], Message | None]
@@ -50,7 +50,7 @@ def grown(before: Telling, dialect: Dialect, turns: Sequence[Turn]) -> Telling:
             more = repaired(more, (), dialect.without_calls)
     tokens += sum([message.tokens for message in more])
     size += sum([len(message.raw) for message in more])
-    return Telling(form, plain, cut, (*settled, *more), pending, tokens, size)
+    return made(Telling, (form, plain, cut, (*settled, *more), pending, tokens, size))
 
 
 def in_form(

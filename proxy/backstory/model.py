@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, NamedTuple
 
+made = tuple.__new__
+"""``made(Turn, (…))`` is ``Turn(…)`` with every field in its order, in a third of the time.
+
+For what is made in every request; ``tests/repo/test_made.py`` counts the fields.
+"""
+
 Role = Literal["system", "user", "assistant", "tool"]
 Mode = Literal["auto", "delta", "transcript", "window"]
 

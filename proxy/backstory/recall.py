@@ -23,6 +23,7 @@ from backstory.model import (
     Reply,
     Turn,
     Verdict,
+    made,
 )
 from backstory.receipt import Outcome, Receipt
 from backstory.settings import MemorySettings
@@ -170,19 +171,22 @@ class Memory:
         history: tuple[Message, ...] = ()
         if plan.told:
             told, history = self._told(owner, conversation, dialect, prompt, plan, new, tokens)
-        return Recalled(
-            owner,
-            dialect,
-            prompt,
-            conversation,
-            plan,
-            new,
-            told,
-            history,
-            conversation.pinned if sticky else (),
-            _receipt(conversation, plan, told, history, _reading(plan, preset)),
-            new_turn_id(),
-            tokens + told.tokens,
+        return made(
+            Recalled,
+            (
+                owner,
+                dialect,
+                prompt,
+                conversation,
+                plan,
+                new,
+                told,
+                history,
+                conversation.pinned if sticky else (),
+                _receipt(conversation, plan, told, history, _reading(plan, preset)),
+                new_turn_id(),
+                tokens + told.tokens,
+            ),
         )
 
     async def path(self, owner: Owner, name: str, after: str | None = None) -> tuple[Turn, ...]:
@@ -320,7 +324,7 @@ class Memory:
         else:
             weight = _weight(path)
         told = grown(told, recalled.dialect, turns)
-        self._recent.put(key, _Recent(head.turn, path, told, weight), weight)
+        self._recent.put(key, made(_Recent, (head.turn, path, told, weight)), weight)
 
     def _at_hand(
         self, owner: Owner, conversation: Conversation, claimed: Sequence[Message], preset: Mode
@@ -334,7 +338,8 @@ class Memory:
             path = self._warm_path(owner, conversation, head, whole=False)
         if path is None:
             return None
-        return Stored(head, path, None, _NONE, mode, preset != "auto", conversation.longest_claim)
+        longest = conversation.longest_claim
+        return made(Stored, (head, path, None, _NONE, mode, preset != "auto", longest))
 
     async def _stored(
         self, owner: Owner, conversation: Conversation, said: Keyed, preset: Mode
@@ -436,20 +441,23 @@ class Memory:
                 cut = 0
             head, mode = grower.head, plan.learns or mode
             pinned = _raw(prompt.pinned) or pinned
-        after = Conversation(
-            before.id,
-            before.key,
-            before.version + 1,
-            head,
-            mode,
-            max(before.longest_claim, len(prompt.claimed)),
-            cut,
-            before.plain or recalled.told.plain,
-            pinned,
-            _joined(before.dialects, recalled.dialect.name),
-            single_use=before.version == 0,
-            created=before.created or now,
-            updated=now,
+        after = made(
+            Conversation,
+            (
+                before.id,
+                before.key,
+                before.version + 1,
+                head,
+                mode,
+                max(before.longest_claim, len(prompt.claimed)),
+                cut,
+                before.plain or recalled.told.plain,
+                pinned,
+                _joined(before.dialects, recalled.dialect.name),
+                before.version == 0,
+                before.created or now,
+                now,
+            ),
         )
         return after, grower.turns
 
@@ -505,7 +513,7 @@ def _receipt(
         tokens = sum([message.tokens for message in history])
     turns, omitted = (plan.told[-1].depth - told.cut, told.cut) if plan.told else (0, 0)
     outcome: Outcome = "hit" if conversation.head else "new"
-    return Receipt(outcome, turns, omitted, tokens, conversation.version, read_as)
+    return made(Receipt, (outcome, turns, omitted, tokens, conversation.version, read_as, None))
 
 
 @lru_cache(maxsize=256)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from backstory.fingerprint import keyed
-from backstory.model import Beginning, Conversation, Message, Owner, Prompt
+from backstory.model import Beginning, Conversation, Message, Owner, Prompt, made
 from backstory.spi import Dialect
 from backstory.turns import chains_after, claim_chains
 from backstory.warm import Warm
@@ -82,7 +82,7 @@ class Transcripts:
         """
         key, claimed = conversation.key, prompt.claimed
         if not claimed:
-            return Keyed((), keyed(prompt.new, key), ())
+            return made(Keyed, ((), keyed(prompt.new, key), ()))
         place = owner, conversation.id
         read = claimed + prompt.new
         known = self._known.get(place)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from backstory.entropy import random_bytes
 from backstory.fingerprint import ROOT, chain
-from backstory.model import Head, Message, Turn
+from backstory.model import Head, Message, Turn, made
 
 _ROOT = Head("", ROOT, 0, 0, 0)
 """Where the first turn is put."""
@@ -53,21 +53,24 @@ class Grower:
         depth, size = depth + 1, size + len(messages)
         tokens += sum([message.tokens for message in messages])
         ident = turn_id or new_turn_id()
-        self.head = Head(ident, after, depth, size, tokens)
-        turn = Turn(
-            ident,
-            parent or None,
-            self._dialect,
-            tuple(asked),
-            tuple(reply),
-            after,
-            depth,
-            size,
-            tokens,
-            truncated,
-            imported,
-            self._now,
-            reply_id,
+        self.head = made(Head, (ident, after, depth, size, tokens))
+        turn = made(
+            Turn,
+            (
+                ident,
+                parent or None,
+                self._dialect,
+                tuple(asked),
+                tuple(reply),
+                after,
+                depth,
+                size,
+                tokens,
+                truncated,
+                imported,
+                self._now,
+                reply_id,
+            ),
         )
         self.turns.append(turn)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from backstory.fingerprint import estimate_tokens, fingerprints, text_fingerprints
 from backstory.jsonbody import NotJson, Value, dump, walk_object
-from backstory.model import Message, Role
+from backstory.model import Message, Role, made
 
 _ROLES: dict[str, Role] = {
     "developer": "system",
@@ -57,7 +57,8 @@ def read_message(value: object, raw: bytes) -> Message | None:
     content = value.get("content")
     if type(content) is str and len(value) == 2 and role != "tool":
         plain, spine = text_fingerprints(role, content)
-        return Message(role, raw, plain, spine, (), (), estimate_tokens(len(raw)))
+        tokens = estimate_tokens(len(raw))
+        return made(Message, (role, raw, plain, spine, (), (), tokens, "chat", b""))
     try:
         return _noted(role, value, raw)
     except RecursionError as exc:

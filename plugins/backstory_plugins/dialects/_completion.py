@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from backstory.jsonbody import NotJson, decode, dump, read_object, read_object_text
-from backstory.model import Answer, Prompt, Reply, Verdict
+from backstory.model import Answer, Prompt, Reply, Verdict, made
 from backstory_plugins.dialects._chat import (
     calls_of,
     joined,
@@ -108,7 +108,7 @@ def _reply(
     stored = read_message(kept, raw)
     if stored is None or not is_json(raw):
         return Reply(Verdict.ERROR)
-    return Reply(verdict, (stored,), prompt_tokens=counted(usage, "prompt_tokens"))
+    return made(Reply, (verdict, (stored,), "", counted(usage, "prompt_tokens")))
 
 
 def counted(usage: object, *names: str) -> int | None:

@@ -5,7 +5,7 @@ from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from backstory.jsonbody import Value, decode, walk_array, walk_object
-from backstory.model import Beginning, Message
+from backstory.model import Beginning, Message, made
 
 T = TypeVar("T")
 RAW = attrgetter("raw")
@@ -112,7 +112,7 @@ def read_elements(
         starts.append(start + further)
         further += len(raw) - (end - start)
         ends.append(end + further)
-    return Elements(elements, starts, ends, opens, place.end - 1 + further)
+    return made(Elements, (elements, starts, ends, opens, place.end - 1 + further))
 
 
 def listed(
@@ -133,7 +133,7 @@ def listed(
     pinned = leading_system(everything) if pins else 0
     follow = len(everything) - pinned
     at = starts[pinned] if follow else array.closes
-    return Listed(everything, pinned, (at, follow), begins)
+    return made(Listed, (everything, pinned, (at, follow), begins))
 
 
 def leading_system(messages: Sequence[Message]) -> int:

@@ -7,7 +7,7 @@ JSON object, or an event stream of its pieces.
 from collections.abc import Sequence
 
 from backstory.jsonbody import NotJson
-from backstory.model import Answer, Beginning, Marker, Message, Prompt, Remedy, Reply, Verdict
+from backstory.model import Answer, Beginning, Marker, Message, Prompt, Remedy, Reply, Verdict, made
 from backstory.spi import Dialect
 from backstory_plugins.dialects._chat import (
     asks_one_token,
@@ -48,18 +48,25 @@ class OpenAIChat:
             limits = fields.get("max_tokens", []) + fields.get("max_completion_tokens", [])
             most = [limit.value for limit in limits]
         model = fields["model"][-1].value if "model" in fields else ""
-        return Prompt(
-            body,
-            listed.messages[: listed.pinned],
-            claimed,
-            new,
-            insert_at=listed.insert_at,
-            prefill=bool(new) and new[-1].role == "assistant",
-            auxiliary=bool(most) and asks_one_token(most),
-            model=model if isinstance(model, str) else "",
-            reply_tokens=longest_reply(most) if most else None,
-            fixed_tokens=schema_tokens(fields["tools"]) if "tools" in fields else 0,
-            begins=listed.begins,
+        return made(
+            Prompt,
+            (
+                body,
+                listed.messages[: listed.pinned],
+                claimed,
+                new,
+                listed.insert_at,
+                bool(new) and new[-1].role == "assistant",  # a prefill
+                bool(most) and asks_one_token(most),
+                model if isinstance(model, str) else "",
+                longest_reply(most) if most else None,
+                schema_tokens(fields["tools"]) if "tools" in fields else 0,
+                "",
+                "",
+                True,
+                listed.begins,
+                None,
+            ),
         )
 
     def inject(self, prompt: Prompt, pinned: Sequence[bytes], history: Sequence[Message]) -> bytes:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from backstory.errors import VersionConflict
-from backstory.model import Conversation, Owner, Turn
+from backstory.model import Conversation, Owner, Turn, made
 from backstory_plugins.stores._known import Known
 from backstory_plugins.stores._media import split
 from backstory_plugins.stores._rows import ident, pack, pack_list
@@ -97,7 +97,7 @@ def prepare(
         after.updated,
     )
     added = tuple([_addition(owner, turn, after.key, seal) for turn in turns])
-    return Change(after, place(owner, after.id), columns, sealed, added, seal)
+    return made(Change, (after, place(owner, after.id), columns, sealed, added, seal))
 
 
 def commit(db: sqlite3.Connection, change: Change, before: Known | None, stamps: Stamps) -> Known:
@@ -188,7 +188,7 @@ def _addition(owner: Owner, turn: Turn, key: bytes, seal: Seal) -> Addition:
     if media:
         items = media.items()
         sealed = tuple([(digest, seal.close(said, b"media" + digest)) for digest, said in items])
-    return Addition(turn_id, parent, columns, sealed)
+    return made(Addition, (turn_id, parent, columns, sealed))
 
 
 def _find(db: sqlite3.Connection, change: Change) -> tuple[int, int | None]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from backstory.model import made
 from backstory_plugins.stores._sqlite_file import BUSY_SECONDS, unavailable
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ class Writer:
         future: asyncio.Future[T] = self._loop.create_future()
         if not self._submitted:
             self._loop.call_soon(self.hand_over)
-        self._submitted.append(_Write(work, scrub, future))
+        self._submitted.append(made(_Write, (work, scrub, future)))
         return future
 
     def hand_over(self) -> None:
@@ -141,7 +142,7 @@ class Writer:
     def _together(self, batch: Sequence[_Write]) -> list[_Outcome]:
         """Everything without savepoints; nothing was done if it returns nothing."""
         try:
-            return [_Outcome(write.work(self._connection)) for write in batch]
+            return [made(_Outcome, (write.work(self._connection), None)) for write in batch]
         except Exception:  # noqa: BLE001 - each is tried again, and its error kept for its waiter
             self._roll_back()
             self._connection.execute("BEGIN IMMEDIATE")

@@ -15,7 +15,7 @@ from backstory.body import at_hand, plain_body, read_body
 from backstory.buffers import Buffers, NoRoom
 from backstory.errors import BackstoryError, NoSuchTurn, StoreUnavailable
 from backstory.exchange import Capture, Exchange, Hook, of
-from backstory.model import Answer, Message, Mode, Owner, Prompt, Verdict
+from backstory.model import Answer, Message, Mode, Owner, Prompt, Verdict, made
 from backstory.queue import ConversationQueue
 from backstory.recall import Memory, Recalled
 from backstory.receipt import Receipt
@@ -337,7 +337,7 @@ class Settler:
             self._exchange.outcome = f"discarded({exc.reason})"
             log.warning("turn %s is not remembered: %s", recalled.turn, exc)
             return Verdict.UNPROVED
-        answer = Answer(tee.status, tee.media_type, body, proved, self._plain)
+        answer = made(Answer, (tee.status, tee.media_type, body, proved, self._plain))
         read = recalled.dialect.read_reply
         if len(body) <= OFF_LOOP_BYTES:
             reply = read(recalled.prompt, answer)
