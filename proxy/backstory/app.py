@@ -5,7 +5,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -102,9 +102,12 @@ def create_app(config: Config, *, prefix: str = "", tally: Tally | None = None) 
     forward = stages.Forward(upstreams, head, tasks, end_seconds=config.end_seconds)
     manage = Manage(memory)
 
-    @web.middleware
-    def ours(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
-        return manage(request) if of(request).target.startswith(PREFIX) else handler(request)
+    def innermost(request: web.Request) -> Awaitable[web.StreamResponse]:
+        is_ours = of(request).target.startswith(PREFIX)
+        return manage(request) if is_ours else forward.relay(request)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await inner(request)
 
     buffers = Buffers(
         config.max_buffered_bytes,
@@ -112,11 +115,13 @@ def create_app(config: Config, *, prefix: str = "", tally: Tally | None = None) 
         balance=tally.buffered if tally else None,
     )
     stages_in_order = chain(config, key_ring(config), table, memory, tasks, buffers, prefix, tally)
-    app = web.Application(middlewares=[*(stage for _, stage in stages_in_order), ours])
+    (_, outermost), *others = stages_in_order
+    inner = _within([stage for _, stage in others], innermost)
+    app = web.Application(middlewares=[outermost])  # it answers for what has no route, too
     app[BUFFERS] = buffers
     everything = _Everything("/")
     app.router.register_resource(everything)
-    everything.anything = everything.add_route("*", forward.relay, expect_handler=ignore_expect)
+    everything.anything = everything.add_route("*", handle, expect_handler=ignore_expect)
     app.on_response_prepare.append(mend_head)
 
     async def drain(_: web.Application) -> None:
@@ -136,6 +141,20 @@ def create_app(config: Config, *, prefix: str = "", tally: Tally | None = None) 
     app.on_shutdown.append(drain)
     app.cleanup_ctx.append(run)
     return app
+
+
+def _within(stages_in_order: Sequence[Middleware], handler: Handler) -> Handler:
+    """``handler`` with all stages around it.
+
+    As aiohttp would put them there, but that it calls each through a ``partial``, by keyword.
+    """
+    for stage in reversed(stages_in_order):
+        handler = _around(handler, stage)
+    return handler
+
+
+def _around(handler: Handler, stage: Middleware) -> Handler:
+    return lambda request: stage(request, handler)
 
 
 class _Everything(web.PlainResource):

@@ -118,7 +118,8 @@ class Share:
             buffers.waiting or not buffers.has_room(cost)
         ):
             return False
-        self.charge(cost)
+        self.taken += cost
+        buffers.balance[0] += cost
         return True
 
     def grow(self, size: int, more: int) -> bool:

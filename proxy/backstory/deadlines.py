@@ -35,6 +35,7 @@ class Deadlines:
         self.seconds = seconds
         # All are equally far when they are set: in the order of setting is in the order of time.
         self._due: dict[Waiting, float] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rings = 0.0
         self._is_grace = False
@@ -46,8 +47,9 @@ class Deadlines:
     def set(self, who: Waiting) -> None:
         """Call ``who`` in ``seconds`` from now, and not at the time set before."""
         self._due.pop(who, None)
-        loop = asyncio.get_running_loop()
-        when = self._due[who] = loop.time() + self.seconds
+        if self._loop is None:  # kept: to ask for it is a system call each time (Python 3.11)
+            self._loop = asyncio.get_running_loop()
+        when = self._due[who] = self._loop.time() + self.seconds
         if self._timer is None:
             self._ring_at(when)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from aiohttp import web
@@ -32,16 +32,15 @@ class Capture:
     """Reads the proved end and settles; outlives the client. Written by ``forward``."""
 
 
+@dataclass(slots=True, eq=False)
 class Exchange:
     """Each field names the stage that writes it."""
-
-    # The defaults are the class's: there are many fields, and an exchange writes few.
 
     id: str
     target: str
     """``exchange``: path and query as sent, without the conversation prefix."""
     started: float
-    """``exchange``: seconds of the loop's clock."""
+    """``exchange``: seconds of the monotonic clock."""
     decompressed: bool = False
     """``exchange``: the server has undone the body's content coding, and left the fields."""
     route: Route | None = None
@@ -66,7 +65,7 @@ class Exchange:
     """``session`` (off) or ``memory``: what the answer says that memory did."""
     reason: str | None = None
     """``session``: why the cookie did not count."""
-    before_head: list[Hook]
+    before_head: list[Hook] = field(default_factory=list)
     """Called between making the response and sending its head: the last moment for a header."""
     told: Recalled | None = None
     """``memory``: the prompt with the history that was last put in front of it."""
@@ -97,21 +96,12 @@ class Exchange:
     error: str | None = None
     """Code of an error of ours."""
 
-    def __init__(self, ident: str, target: str, started: float) -> None:
-        """``started``: seconds of the loop's clock."""
-        self.id, self.target, self.started = ident, target, started
-        self.before_head = []
-
     def let_go(self) -> None:
-        """Forget everything: it is over.
-
-        Nobody has to look for it as garbage then, and an idle connection, whose last request aiohttp
-        keeps until the next one, keeps nothing of ours.
-        """
+        """Forget what refers back to it: it is over, and nobody has to look for it as garbage."""
         if self.share is not None:
             self.share.release()
         self.before_head.clear()
-        self.__dict__.clear()
+        self.told = self.capture = self.again = self.body = None
 
 
 EXCHANGE = web.RequestKey("exchange", Exchange)

@@ -7,6 +7,7 @@ here is about the bytes of the request as they will be forwarded.
 import asyncio
 import logging
 import re
+import time
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
@@ -49,11 +50,10 @@ def exchange(
         if not runner_is_known:
             runner_is_known = True
             _warn(missing(request))
-        loop = asyncio.get_running_loop()
         target = request.raw_path.removeprefix(prefix)
         if prefix and not target.startswith("/"):
             target = "/" + target
-        under_way = Exchange(random_bytes(8).hex(), target, loop.time())
+        under_way = Exchange(random_bytes(8).hex(), target, time.monotonic())
         under_way.decompressed = is_decompressed(request)
         request[EXCHANGE] = under_way
         try:
@@ -76,9 +76,9 @@ def exchange(
             capture = under_way.capture
             task = capture.task if capture is not None else None
             if task and not task.done():
-                task.add_done_callback(lambda _: _tell(request, under_way, loop, tally))
+                task.add_done_callback(lambda _: _tell(request, under_way, tally))
             else:
-                _tell(request, under_way, loop, tally)
+                _tell(request, under_way, tally)
         return response
 
     return middleware
@@ -158,7 +158,6 @@ def _refuse(request: web.Request, under_way: Exchange, error: BackstoryError) ->
 def _tell(
     request: web.Request,
     under_way: Exchange,
-    loop: asyncio.AbstractEventLoop,
     tally: Tally | None,
 ) -> None:
     """One line, without a word of what was said."""
@@ -171,7 +170,7 @@ def _tell(
         line["error"] = under_way.error
     if under_way.first_byte is not None:
         line["first_byte_ms"] = round((under_way.first_byte - began) * 1000, 1)
-    line["total_ms"] = round((loop.time() - began) * 1000, 1)
+    line["total_ms"] = round((time.monotonic() - began) * 1000, 1)
     if receipt is not None:
         line["memory"] = receipt.outcome
         if receipt.turns is not None:

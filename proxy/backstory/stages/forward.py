@@ -6,6 +6,7 @@ was complete already; then its turn is kept. Refused by us: nothing was sent yet
 """
 
 import asyncio
+import time
 
 from aiohttp import hdrs, web
 
@@ -100,11 +101,11 @@ class Forward:
                 answer.close()
 
     async def _send(self, request: web.Request, exchange: Exchange) -> UpstreamAnswer:
-        clock, method = asyncio.get_running_loop().time, request.method
+        method = request.method
         upstream = self._upstreams[exchange.route.settings.upstream if exchange.route else ""]
         target, fields = self._head.of_request(request, exchange)
         body = exchange.body
-        exchange.asked = clock()
+        exchange.asked = time.monotonic()
         if body is None and request.body_exists and not arrived(request):
             upload = stream_body(request)
             length = None if exchange.decompressed else request.content_length
@@ -113,7 +114,7 @@ class Forward:
             if body is None and hdrs.CONTENT_LENGTH in request.headers:
                 body = request.content.read_nowait()
             answer = await upstream.send(method, target, fields, body)
-        exchange.first_byte = clock()
+        exchange.first_byte = time.monotonic()
         try:
             self._head.check(answer.status, exchange)
         except BaseException:

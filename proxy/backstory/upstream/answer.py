@@ -32,15 +32,6 @@ class UpstreamAnswer:
     framing: Framing
     length: int | None
     """Content-Length; of an answer to HEAD too."""
-    _upload: asyncio.Task[None] | None = None
-    _waiter: asyncio.Future[None] | None = None
-    _sink: Callable[[bytes], bool] | None = None
-    _sink_error: Exception | None = None
-    _wanted = True
-    _error: BaseException | None = None
-    _waits: tuple[str, Deadlines] | None = None
-    _paused = False
-    _closed = False
 
     def __init__(
         self, connection: Connection, parser: AnswerParser, pool: Pool, silence: Deadlines
@@ -50,6 +41,15 @@ class UpstreamAnswer:
         self._parser = parser
         self._pool = pool
         self._silence: Deadlines | None = silence
+        self._upload: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[bytes], bool] | None = None
+        self._sink_error: Exception | None = None
+        self._wanted = True
+        self._error: BaseException | None = None
+        self._waits: tuple[str, Deadlines] | None = None
+        self._paused = False
+        self._closed = False
         connection.receiver = self
 
     @property
@@ -255,7 +255,7 @@ class UpstreamAnswer:
         if deadlines is not None:
             self._waits = timer, deadlines
             deadlines.set(self)
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._connection.loop.create_future()
         try:
             await self._waiter
         finally:

@@ -27,7 +27,9 @@ class Connection(asyncio.Protocol):
     """Loop time after which it must not carry another request."""
 
     def __init__(self) -> None:
-        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.loop = asyncio.get_running_loop()
+        """In which it lives. To ask for it anew is a system call each time (Python 3.11)."""
+        self.gone: asyncio.Future[None] = self.loop.create_future()
         """Done when the connection is gone."""
         self._writable: asyncio.Future[None] | None = None
         self._kernel = select.poll()
@@ -81,7 +83,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
-        self._writable = asyncio.get_running_loop().create_future()
+        self._writable = self.loop.create_future()
 
     def resume_writing(self) -> None:
         """See asyncio.Protocol."""

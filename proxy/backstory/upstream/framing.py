@@ -38,35 +38,34 @@ class AnswerParser:
     Methods named ``on_...`` are for httptools.
     """
 
-    status = 0
-    reason = b""
-    version = ""
-    framing = Framing.NONE
-    length: int | None = None
-    begun = False
-    """A byte has come."""
-    headed = False
-    """The head is complete, and one that can be passed on. Interim answers are skipped."""
-    ended = False
-    """Everything has arrived."""
-    stray = False
-    """Bytes came after the end: the connection cannot be trusted with another request."""
-    fault = ""
-    """Why no more can come; a sentence without anything of the answer in it."""
-    size = 0
-    """Bytes in ``pieces``."""
-    _upgraded = False
-    _fed = 0
-    _bodiless_bytes = 0
-
     def __init__(self, *, head_only: bool, upgrade: bool, max_head_bytes: int) -> None:
         """``head_only``: HEAD was asked. ``upgrade``: another protocol was asked for."""
+        self.status = 0
+        self.reason = b""
+        self.version = ""
+        self.framing = Framing.NONE
+        self.length: int | None = None
+        self.begun = False
+        """A byte has come."""
+        self.headed = False
+        """The head is complete, and one that can be passed on. Interim answers are skipped."""
+        self.ended = False
+        """Everything has arrived."""
+        self.stray = False
+        """Bytes came after the end: the connection cannot be trusted with another request."""
+        self.fault = ""
+        """Why no more can come; a sentence without anything of the answer in it."""
+        self.size = 0
+        """Bytes in ``pieces``."""
         self.fields: Fields = []
         self.pieces: list[bytes] = []
         """The body as it arrived and nobody took it yet."""
         self._head_only = head_only
         self._upgrade = upgrade
         self._max_head_bytes = max_head_bytes
+        self._upgraded = False
+        self._fed = 0
+        self._bodiless_bytes = 0
         self.noted: dict[bytes, list[bytes]] = {}
         """The values of the fields that are of interest here, by name in lower case."""
         self._parser = httptools.HttpResponseParser(self)

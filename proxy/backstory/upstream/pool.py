@@ -70,10 +70,9 @@ class Pool:
         if self._closed or seconds <= 0 or connection.gone.done():
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
         connection.receiver = None
         connection.resume_reading()
-        connection.expires = loop.time() + seconds
+        connection.expires = connection.loop.time() + seconds
         self._idle[connection] = None
         if self._sweep is None or self._sweep.when() > connection.expires:
             self._sweep_at(connection.expires)
@@ -89,10 +88,9 @@ class Pool:
             await connection.gone
 
     def _pick(self) -> Connection | None:
-        now = asyncio.get_running_loop().time()
         while self._idle:
             connection, _ = self._idle.popitem()
-            if connection.expires > now and connection.usable():
+            if connection.expires > connection.loop.time() and connection.usable():
                 return connection
             connection.abort()
         return None
