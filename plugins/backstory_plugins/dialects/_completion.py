@@ -5,7 +5,9 @@ The tables of ``docs/dialects.md`` 2.5 (verdicts) and 2.6 (what of a reply a req
 
 import json
 import logging
+import secrets
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from backstory.jsonbody import NotJson, decode, dump, read_object, read_object_text
 from backstory.model import Answer, Prompt, Reply, Verdict, made
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 _NEVER_KEPT = frozenset({"annotations", "logprobs", "index", "parsed"})
 _NATURAL_STOPS = frozenset({"stop", "tool_calls", "function_call"})
 _KEY = '"message"'
+_MARK = secrets.token_hex(16)
+"""What no upstream can have put there."""
 _decode = json.JSONDecoder().raw_decode
 
 
@@ -40,7 +44,10 @@ def read_completion(prompt: Prompt, answer: Answer) -> Reply:
     """The reply in a JSON object, which proves its own end: the closing brace."""
     try:
         text = decode(answer.body)
-        fields = read_object_text(text)
+        parted = _parted(text)
+        fields = read_object_text(parted.rest if parted else text)
+        if parted and _first_message(fields) != _MARK:
+            parted, fields = None, read_object_text(text)
     except NotJson:
         return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
     if fields.get("error"):
@@ -49,13 +56,14 @@ def read_completion(prompt: Prompt, answer: Answer) -> Reply:
     if not isinstance(choices, list):
         return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
     choice = _first_choice(choices)
-    said = choice.get("message")
+    said = parted.message if parted else choice.get("message")
     message = said if isinstance(said, dict) else {}
     finish = choice.get("finish_reason")
     if finish is None and "finish_reason" in choice:
         return Reply(Verdict.ABORTED)  # the server itself says that it has not finished
     why = finish if isinstance(finish, str) else "stop"
-    return _reply(prompt, why, message, text, usage=fields.get("usage"))
+    spelled = parted.spelled if parted else ""
+    return _reply(prompt, why, message, spelled, usage=fields.get("usage"))
 
 
 def _first_choice(choices: Sequence[object]) -> dict[str, object]:
@@ -69,25 +77,40 @@ def _index(choice: Mapping[str, object]) -> int:
     return index if isinstance(index, int) else 0
 
 
-def _spelling(message: Mapping[str, object], text: str) -> bytes:
-    """``message`` as it stands in ``text``, a whole answer; empty if that is not certain."""
+class _Parted(NamedTuple):
+    """A whole answer and the message in it, so that what is long is read once and its place known."""
+
+    rest: str
+    """The answer with ``_MARK`` in the place of the message."""
+    message: object
+    spelled: str
+    """The message as it stands in the answer."""
+
+
+def _parted(text: str) -> _Parted | None:
+    """``None``: not exactly one value stands under a key ``message``, or it is no JSON."""
     if text.count(_KEY) != 1:
-        return b""
+        return None
     at = text.index(_KEY) + len(_KEY)
     try:
         while text[at] in " \t\n\r:":
             at += 1
-        value, end = _decode(text, at)
-    except (IndexError, ValueError):
-        return b""  # the text of somebody's message
-    return text[at:end].encode() if value == message else b""
+        message, end = _decode(text, at)
+    except (IndexError, RecursionError, ValueError):
+        return None  # the text of somebody's message
+    return _Parted(f'{text[:at]}"{_MARK}"{text[end:]}', message, text[at:end])
+
+
+def _first_message(fields: Mapping[str, object]) -> object:
+    choices = fields.get("choices")
+    return _first_choice(choices).get("message") if isinstance(choices, list) else None
 
 
 def _reply(
     prompt: Prompt,
     finish: str,
     message: Mapping[str, object],
-    text: str = "",
+    spelled: str = "",
     *,
     usage: object,
 ) -> Reply:
@@ -104,7 +127,7 @@ def _reply(
     if prompt.prefill:
         began = read_object(prompt.new[-1].raw).get("content")
         kept["content"] = joined([began, kept.get("content")])
-    raw = (_spelling(message, text) if text and kept == message else b"") or dump(kept)
+    raw = spelled.encode() if spelled and kept == message else dump(kept)
     stored = read_message(kept, raw)
     if stored is None or not is_json(raw):
         return Reply(Verdict.ERROR)

@@ -149,6 +149,32 @@ def test_a_message_that_can_be_sent_again_keeps_its_bytes() -> None:
     assert reply.messages[0].raw == raw
 
 
+SAID = b'{"role":"assistant","content":"4"}'
+OTHER = b'{"role":"assistant","content":"5"}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"choices":[{"m\\u0065ssage":%b}],"usage":{"message":%b}}' % (SAID, OTHER),
+        b'{"choices":[{"index":1,"message":%b},{"index":0,"m\\u0065ssage":%b}]}' % (OTHER, SAID),
+        b'{"choices":[{"message":%b,"message":%b}]}' % (OTHER, SAID),
+        b'{"note":"message","choices":[{"m\\u0065ssage":%b}]}' % SAID,
+        b'{"choices":[{"message"\r\n\t :  %b }],"choices":[{"message":%b}]}' % (OTHER, SAID),
+    ],
+)
+def test_the_message_is_the_one_that_json_says(body: bytes) -> None:
+    reply = completed(body)
+    assert json.loads(reply.messages[0].raw) == json.loads(SAID)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"choices":[{"message"::%b}]}', b'{"choices":[{"message" %b}]}', b'"message":%b']
+)
+def test_a_message_in_what_is_no_json_is_none(body: bytes) -> None:
+    assert completed(body % SAID).verdict is Verdict.ERROR
+
+
 def test_what_a_request_may_not_hold_is_dropped() -> None:
     assert stored(
         {
