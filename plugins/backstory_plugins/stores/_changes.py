@@ -18,7 +18,7 @@ MOST_EXPIRED = 100
 """Conversations that expire in one transaction: the turns of others wait behind it."""
 
 _SEEN = """
-SELECT conversation.row, key, version, head FROM conversation
+SELECT conversation.row, key, version FROM conversation
 JOIN secret ON secret.row = conversation.row
 WHERE tenant = ? AND subject = ? AND id = ?
 """
@@ -106,27 +106,29 @@ def commit(db: sqlite3.Connection, change: Change, before: Known | None, stamps:
     Raises:
         ValueError: a turn is stored already, or its parent is not.
     """
-    after, known = change.after, before.slot if before else slot(change.placed)
-    stamps.change(known)
+    after, placed, columns, sealed, turns, seal = change
+    rows: dict[str | None, int | None] = {None: None}
     if before is None:
-        row, head_row = _find(db, change)
-        head = None
+        known = slot(placed)
+        row = _find(db, change)
     else:
-        row, head_row = before.row, before.head_row
-        head = before.conversation.head and before.conversation.head.turn
-    rows: dict[str | None, int | None] = {None: None, **({head: head_row} if head else {})}
-    for turn in change.turns:
+        known, row = before.slot, before.row
+        if before.conversation.head is not None:
+            rows[before.conversation.head.turn] = before.head_row
+    stamps.change(known)
+    for turn in turns:
         rows[turn.id] = _add(db, row, turn, rows)
-    now_at = after.head.turn if after.head else None
+    _, key, version, head, *_ = after
+    now_at = head.turn if head is not None else None
     if now_at not in rows:
         rows[now_at] = _row(db, row, now_at)
-    values = (after.version, rows[now_at], *change.columns, change.sealed)
-    put = db.execute(_PUT, (*values, row, after.version - 1, after.key))
-    if put.rowcount == 0:
+    now_row = rows[now_at]
+    values = (version, now_row, *columns, sealed, row, version - 1, key)
+    if db.execute(_PUT, values).rowcount == 0:
         raise VersionConflict("the conversation was changed or erased meanwhile")
-    if after.single_use and after.version > 1:  # it may have been named again meanwhile
+    if version > 1 and after.single_use:  # it may have been named again meanwhile
         after = after._replace(single_use=_is_single_use(db, row))
-    return Known(after, row, rows[now_at], change.seal, known)
+    return Known(after, row, now_row, seal, known)
 
 
 def _is_single_use(db: sqlite3.Connection, row: int) -> bool:
@@ -191,17 +193,17 @@ def _addition(owner: Owner, turn: Turn, key: bytes, seal: Seal) -> Addition:
     return made(Addition, (turn_id, parent, columns, sealed))
 
 
-def _find(db: sqlite3.Connection, change: Change) -> tuple[int, int | None]:
-    """The rows of the conversation and of its head; made if it is new."""
+def _find(db: sqlite3.Connection, change: Change) -> int:
+    """The row of the conversation; made if it is new."""
     after = change.after
     found = db.execute(_SEEN, change.placed).fetchone()
-    row, key, version, head_row = found or (None, after.key, 0, None)
+    row, key, version = found or (None, after.key, 0)
     if (key, version) != (after.key, after.version - 1):
         raise VersionConflict("the conversation was changed or erased meanwhile")
     if row is None:
         row = _keep_key(db, after.key)
         db.execute(_BEGIN, (row, *change.placed, after.single_use))
-    return row, head_row
+    return int(row)
 
 
 def _keep_key(db: sqlite3.Connection, key: bytes) -> int:
@@ -225,13 +227,14 @@ def _forget(db: sqlite3.Connection, row: int) -> None:
 def _add(
     db: sqlite3.Connection, row: int, turn: Addition, rows: dict[str | None, int | None]
 ) -> int | None:
-    if turn.parent not in rows:
-        rows[turn.parent] = _row(db, row, turn.parent)
+    _, parent, columns, media = turn
+    if parent not in rows:
+        rows[parent] = _row(db, row, parent)
     try:
-        added = db.execute(_ADD, (row, rows[turn.parent], *turn.columns)).lastrowid
+        added = db.execute(_ADD, (row, rows[parent], *columns)).lastrowid
     except sqlite3.IntegrityError as error:
         raise ValueError("a turn with this id is stored already") from error
-    for digest, sealed in turn.media:
+    for digest, sealed in media:
         db.execute(_KEEP_MEDIUM, (row, digest, sealed))
     return added
 
