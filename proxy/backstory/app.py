@@ -26,6 +26,7 @@ from backstory.recall import Memory
 from backstory.registry import dialects_of, load_policy, load_store, load_tokenizer
 from backstory.relayed import mend_head
 from backstory.routes import BUILT_IN, RouteTable
+from backstory.runner import HANDLER
 from backstory.session import CookieSeal
 from backstory.spi import Store
 from backstory.tasks import Tasks
@@ -106,9 +107,6 @@ def create_app(config: Config, *, prefix: str = "", tally: Tally | None = None) 
         is_ours = of(request).target.startswith(PREFIX)
         return manage(request) if is_ours else forward.relay(request)
 
-    async def handle(request: web.Request) -> web.StreamResponse:
-        return await inner(request)
-
     buffers = Buffers(
         config.max_buffered_bytes,
         wait_seconds=config.buffer_seconds,
@@ -117,8 +115,13 @@ def create_app(config: Config, *, prefix: str = "", tally: Tally | None = None) 
     stages_in_order = chain(config, key_ring(config), table, memory, tasks, buffers, prefix, tally)
     (_, outermost), *others = stages_in_order
     inner = _within([stage for _, stage in others], innermost)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await inner(request)
+
     app = web.Application(middlewares=[outermost])  # it answers for what has no route, too
     app[BUFFERS] = buffers
+    app[HANDLER] = _around(inner, outermost)
     everything = _Everything("/")
     app.router.register_resource(everything)
     everything.anything = everything.add_route("*", handle, expect_handler=ignore_expect)

@@ -14,7 +14,7 @@ from aiohttp import web
 from backstory.app import create_app
 from backstory.config import Config
 from backstory.log import to_stderr
-from backstory.run_options import RUN_APP
+from backstory.runner import Runner
 
 log = logging.getLogger(__name__)
 
@@ -42,5 +42,4 @@ async def server() -> web.AppRunner:
                 yield
 
         app.cleanup_ctx.insert(0, log_to_stderr)  # the last to end
-        options = RUN_APP | {"shutdown_timeout": config.drain_timeout_seconds}
-        return web.AppRunner(app, **options)
+        return Runner(app, shutdown_timeout=config.drain_timeout_seconds)

@@ -17,12 +17,8 @@ from backstory.log import to_stderr
 from backstory.metrics import Metrics, Tally
 from backstory.problems import split_address
 from backstory.routes import BUILT_IN
-from backstory.run_options import (
-    RUN_APP,
-    calm_garbage_collection,
-    give_back_large_blocks,
-    new_event_loop,
-)
+from backstory.run_options import calm_garbage_collection, give_back_large_blocks
+from backstory.runner import run
 from backstory.supervisor import Supervisor
 
 Beside = Callable[[web.Application], AsyncIterator[None]]
@@ -113,16 +109,8 @@ def _run(
         app.cleanup_ctx.extend(beside)
         calm_garbage_collection()
         give_back_large_blocks()
-        options = RUN_APP | {"shutdown_timeout": config.drain_timeout_seconds}
         try:
-            web.run_app(
-                app,
-                sock=listener,
-                backlog=1024,
-                print=lambda _: ready(),
-                loop=new_event_loop(),
-                **options,
-            )
+            run(app, listener, ready, shutdown_timeout=config.drain_timeout_seconds)
         except StoreUnavailable as exc:
             raise ConfigError([f"store: cannot be opened: {exc}"]) from exc
 
