@@ -1,37 +1,26 @@
 """Random bytes from the kernel, many at a time: one system call for hundreds of ids and nonces."""
 
 import os
-import threading
 
+_PIECE_BYTES = 16
 _BLOCK_BYTES = 4096
 
-
-class _Block(threading.local):
-    """Each thread its own, so that no two are ever given the same bytes."""
-
-    def __init__(self) -> None:
-        self.bytes = b""
-        self.at = _BLOCK_BYTES
-
-
-_block = _Block()
+_pieces: list[bytes] = []
+"""Taken from its end, by any thread: no two are ever given the same one."""
 
 
 def random_bytes(size: int) -> bytes:
     """``size`` bytes fit for keys, from ``os.urandom``; never given out twice."""
-    if size > _BLOCK_BYTES:
+    if size > _PIECE_BYTES:
         return os.urandom(size)
-    at = _block.at
-    _block.at = end = at + size
-    if end > _BLOCK_BYTES:
-        _block.bytes = os.urandom(_BLOCK_BYTES)
-        at, _block.at = 0, size
-        end = size
-    return _block.bytes[at:end]
+    while True:
+        try:
+            return _pieces.pop()[:size]
+        except IndexError:
+            block = os.urandom(_BLOCK_BYTES)
+            _pieces.extend(
+                [block[at : at + _PIECE_BYTES] for at in range(0, _BLOCK_BYTES, _PIECE_BYTES)]
+            )
 
 
-def _forget() -> None:
-    _block.bytes, _block.at = b"", _BLOCK_BYTES
-
-
-os.register_at_fork(after_in_child=_forget)  # a child must not give out what its parent does
+os.register_at_fork(after_in_child=_pieces.clear)  # a child must not give out what its parent does

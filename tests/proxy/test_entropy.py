@@ -7,18 +7,19 @@ from itertools import pairwise
 
 import pytest
 
+from backstory import entropy
 from backstory.entropy import random_bytes
 
-BLOCK = 4096
+BLOCK, PIECE = 4096, 16
 
 
-@pytest.mark.parametrize("size", [0, 1, 12, 32, BLOCK - 1, BLOCK, BLOCK + 1, 100_000])
+@pytest.mark.parametrize("size", [0, 1, 12, PIECE, PIECE + 1, 32, BLOCK, 100_000])
 def test_there_are_as_many_as_were_asked_for(size: int) -> None:
     assert [len(random_bytes(size)) for _ in range(3)] == [size] * 3
 
 
 def test_they_come_from_the_kernel_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every byte of a block is given out once, in order; what does not fit begins a new one."""
+    """A block is cut into pieces, each for one who asks; what is larger than a piece is not."""
     asked: list[bytes] = []
     urandom = os.urandom
 
@@ -26,15 +27,14 @@ def test_they_come_from_the_kernel_a_block_at_a_time(monkeypatch: pytest.MonkeyP
         asked.append(urandom(size))
         return asked[-1]
 
-    random_bytes(BLOCK)  # whatever was left of the thread's block is too little now
+    monkeypatch.setattr(entropy, "_pieces", [])
     monkeypatch.setattr(os, "urandom", recorded)
-    given = [random_bytes(1000) for _ in range(9)]
-    assert [len(block) for block in asked] == [BLOCK] * 3
-    assert b"".join(given[:4]) == asked[0][:4000]
-    assert b"".join(given[4:8]) == asked[1][:4000]
-    assert given[8] == asked[2][:1000]
-    assert random_bytes(BLOCK + 1) == asked[3], "more than a block is not cut out of one"
-    assert random_bytes(96) == asked[2][1000:1096], "and the block goes on"
+    pieces = BLOCK // PIECE
+    given = [random_bytes(12) for _ in range(2 * pieces)]
+    assert [len(block) for block in asked] == [BLOCK] * 2
+    for block, from_it in zip(asked, (given[:pieces], given[pieces:]), strict=True):
+        assert sorted(from_it) == sorted(block[at : at + 12] for at in range(0, BLOCK, PIECE))
+    assert random_bytes(PIECE + 1) == asked[2]
 
 
 def test_threads_are_never_given_the_same() -> None:
