@@ -32,7 +32,10 @@ class Event(NamedTuple):
 
 def events(body: bytes) -> Iterator[Event]:
     """The events of ``body`` in order, those without data left out."""
-    body = body.removeprefix(_BOM)
+    return _events(body.removeprefix(_BOM))
+
+
+def _events(body: bytes) -> Iterator[Event]:
     *lines, rest = _line_end.split(body) if b"\r" in body else body.split(b"\n")
     name = b""
     data: list[bytes] = []
@@ -71,8 +74,8 @@ def chunks(body: bytes) -> Iterator[dict[str, object] | Event]:
             if end == len(block):
                 yield value
                 continue
-        yield from events(block.encode() + b"\n\n")
-    yield from events(rest.encode())
+        yield from _events(block.encode() + b"\n\n")
+    yield from _events(rest.encode())
 
 
 def objects(body: bytes) -> Iterator[dict[str, object]]:

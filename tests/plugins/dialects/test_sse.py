@@ -1,7 +1,7 @@
 """The event stream reader: the rules of the HTML standard, and what servers add to them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backstory.jsonbody import NotJson, read_object
@@ -124,6 +124,7 @@ def read_by_rule(body: bytes) -> list[object]:
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
+@example(b'data: {"a": 1}\n\n\xef\xbb\xbfdata: {"b": 2}')  # only a stream begins with a mark
 def test_what_is_parsed_where_it_stands_is_what_the_rules_say(body: bytes) -> None:
     said: list[object] = []
     for chunk in chunks(body):
