@@ -153,12 +153,16 @@ def read_object(body: bytes) -> dict[str, object]:
 
 def read_object_text(text: str) -> dict[str, object]:
     """As ``read_object``, of text."""
-    try:
-        value = json.loads(text)
-    except (RecursionError, ValueError) as exc:
-        raise NotJson(str(exc)) from exc
-    if not isinstance(value, dict):
+    opening = _opening(text, 0)
+    if opening is None or opening[1] != "{":
         raise NotJson("not an object")
+    try:
+        value, end = _decode(text, opening.start(1))
+    except (RecursionError, StopIteration, ValueError) as exc:
+        raise NotJson(str(exc)) from exc
+    if text[end:].strip(" \t\n\r"):
+        raise NotJson("trailing data")
+    assert isinstance(value, dict)
     return value
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple, get_args
 
 from backstory.ids import CONVERSATION_ID
@@ -21,6 +22,7 @@ class KnownClient(NamedTuple):
     """What its ``User-Agent`` looks like, where the header's name alone says too little."""
 
 
+_header = attrgetter("header")
 _CODEX = re.compile("codex", re.IGNORECASE)
 _OPENCODE = re.compile("opencode", re.IGNORECASE)
 
@@ -43,9 +45,11 @@ def recognise(
 
     An id that could not be one of ours is no id: the header belongs to somebody else.
     """
-    for client in [client for client in clients if client.header in headers]:
-        said = headers[client.header]
-        if not CONVERSATION_ID.fullmatch(said):
+    if not any(map(headers.__contains__, map(_header, clients))):
+        return None  # nearly always
+    for client in clients:
+        said = headers.get(client.header)
+        if said is None or not CONVERSATION_ID.fullmatch(said):
             continue
         if client.agent is not None and not client.agent.search(headers.get("User-Agent", "")):
             continue

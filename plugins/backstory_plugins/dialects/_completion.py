@@ -44,10 +44,14 @@ def read_completion(prompt: Prompt, answer: Answer) -> Reply:
     """The reply in a JSON object, which proves its own end: the closing brace."""
     try:
         text = decode(answer.body)
-        parted = _parted(text)
-        fields = read_object_text(parted.rest if parted else text)
-        if parted and _first_message(fields) != _MARK:
-            parted, fields = None, read_object_text(text)
+    except NotJson:
+        return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
+    return _read(prompt, answer, text, _parted(text))
+
+
+def _read(prompt: Prompt, answer: Answer, text: str, parted: "_Parted | None") -> Reply:
+    try:
+        fields = read_object_text(text if parted is None else parted.rest)
     except NotJson:
         return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
     if fields.get("error"):
@@ -56,13 +60,16 @@ def read_completion(prompt: Prompt, answer: Answer) -> Reply:
     if not isinstance(choices, list):
         return Reply(Verdict.ERROR if answer.proved else Verdict.ABORTED)
     choice = _first_choice(choices)
-    said = parted.message if parted else choice.get("message")
+    said, spelled = choice.get("message"), ""
+    if parted is not None:
+        if said != _MARK:
+            return _read(prompt, answer, text, None)
+        _, said, spelled = parted
     message = said if isinstance(said, dict) else {}
     finish = choice.get("finish_reason")
     if finish is None and "finish_reason" in choice:
         return Reply(Verdict.ABORTED)  # the server itself says that it has not finished
     why = finish if isinstance(finish, str) else "stop"
-    spelled = parted.spelled if parted else ""
     return _reply(prompt, why, message, spelled, usage=fields.get("usage"))
 
 
@@ -98,12 +105,7 @@ def _parted(text: str) -> _Parted | None:
         message, end = _decode(text, at)
     except (IndexError, RecursionError, ValueError):
         return None  # the text of somebody's message
-    return _Parted(f'{text[:at]}"{_MARK}"{text[end:]}', message, text[at:end])
-
-
-def _first_message(fields: Mapping[str, object]) -> object:
-    choices = fields.get("choices")
-    return _first_choice(choices).get("message") if isinstance(choices, list) else None
+    return made(_Parted, (f'{text[:at]}"{_MARK}"{text[end:]}', message, text[at:end]))
 
 
 def _reply(

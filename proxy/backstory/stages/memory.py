@@ -356,16 +356,17 @@ def _receipt(exchange: Exchange) -> Hook:
     def add(response: web.StreamResponse) -> None:
         if exchange.receipt is None:
             return
+        fields = [("Backstory-Memory", str(exchange.receipt))]
         if exchange.conversation:
-            response.headers["Backstory-Conversation"] = exchange.conversation
+            fields.append(("Backstory-Conversation", exchange.conversation))
         if exchange.turn:
-            response.headers["Backstory-Turn"] = exchange.turn
-        response.headers["Backstory-Memory"] = str(exchange.receipt)
+            fields.append(("Backstory-Turn", exchange.turn))
         if exchange.asked is not None:
             ours = (exchange.asked - exchange.started) * 1000
-            response.headers.add("Server-Timing", f"backstory;dur={ours:.1f}")
+            fields.append(("Server-Timing", f"backstory;dur={ours:.1f}"))
         if isinstance(response, Relayed) and response.media_type in _STREAMS:
-            response.headers["X-Accel-Buffering"] = "no"  # an nginx in front consumes it
+            fields.append(("X-Accel-Buffering", "no"))  # an nginx in front consumes it
+        response.headers.extend(fields)
 
     return add
 
