@@ -115,6 +115,9 @@ class Plan(NamedTuple):
     learns: Mode | None = None
 
 
+_APPEND = Decision.APPEND  # to ask an enum for a member by its name is a call (Python 3.11)
+
+
 def align(claimed: Sequence[Message], new: Sequence[Message], stored: Stored) -> Plan:
     """Read a request against the stored conversation (the rules and their order: ``docs/alignment.md``).
 
@@ -155,7 +158,7 @@ def _without_claim(new: Sequence[Message], stored: Stored) -> Plan:
             return Plan(Decision.FORK)
         return Plan(Decision.DETACHED, moves_head=False)
     head, path, *_ = stored
-    return made(Plan, (Decision.APPEND, path, 0, head, (), True, True, True, "delta"))
+    return made(Plan, (_APPEND, path, 0, head, (), True, True, True, "delta"))
 
 
 def _with_claim(claimed: Sequence[Message], new: Sequence[Message], stored: Stored) -> Plan:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple, get_args
 
+from multidict import istr
+
 from backstory.ids import CONVERSATION_ID
 from backstory.model import Mode
 
@@ -17,6 +19,7 @@ class KnownClient(NamedTuple):
     name: str
     """Stands in front of the id, so that no two clients' ids are the same conversation."""
     header: str
+    """An ``istr``: its lower case is worked out once."""
     mode: Mode
     agent: re.Pattern[str] | None = None
     """What its ``User-Agent`` looks like, where the header's name alone says too little."""
@@ -27,13 +30,13 @@ _CODEX = re.compile("codex", re.IGNORECASE)
 _OPENCODE = re.compile("opencode", re.IGNORECASE)
 
 BUILT_IN: tuple[KnownClient, ...] = (
-    KnownClient("openwebui", "X-OpenWebUI-Chat-Id", "transcript"),
-    KnownClient("claude-code", "X-Claude-Code-Session-Id", "transcript"),
-    KnownClient("codex", "session-id", "transcript", _CODEX),
-    KnownClient("codex", "session_id", "transcript", _CODEX),
-    KnownClient("opencode", "x-opencode-session", "transcript"),
-    KnownClient("opencode", "x-session-affinity", "transcript", _OPENCODE),
-    KnownClient("supermemory", "x-sm-conversation-id", "auto"),
+    KnownClient("openwebui", istr("X-OpenWebUI-Chat-Id"), "transcript"),
+    KnownClient("claude-code", istr("X-Claude-Code-Session-Id"), "transcript"),
+    KnownClient("codex", istr("session-id"), "transcript", _CODEX),
+    KnownClient("codex", istr("session_id"), "transcript", _CODEX),
+    KnownClient("opencode", istr("x-opencode-session"), "transcript"),
+    KnownClient("opencode", istr("x-session-affinity"), "transcript", _OPENCODE),
+    KnownClient("supermemory", istr("x-sm-conversation-id"), "auto"),
 )
 """In the order in which they are looked for (their own documentation and sources, November 2026)."""
 
@@ -71,5 +74,5 @@ def configured(entries: Sequence[str]) -> tuple[KnownClient, ...]:
         modes = {m: m for m in get_args(Mode)}
         if not re.fullmatch("[A-Za-z0-9-]+", header) or (mode or "auto") not in modes:
             raise ValueError(f"{entry!r} is not Header or Header=transcript (delta, window, auto)")
-        found.append(KnownClient(header.lower(), header, modes[mode or "auto"]))
+        found.append(KnownClient(header.lower(), istr(header), modes[mode or "auto"]))
     return tuple(found)

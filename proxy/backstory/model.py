@@ -162,10 +162,11 @@ class Verdict(Enum):
     ABORTED = "aborted"
     """The body itself shows that it was cut."""
 
-    @property
-    def kept(self) -> bool:
-        """Whether a turn with this verdict is remembered."""
-        return self in (Verdict.COMPLETE, Verdict.TOOL, Verdict.TRUNCATED)
+    kept: bool
+    """Whether a turn with this verdict is remembered."""
+
+    def __init__(self, word: str) -> None:
+        self.kept = word in ("complete", "tool", "truncated")
 
 
 class Reply(NamedTuple):

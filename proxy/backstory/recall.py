@@ -39,6 +39,8 @@ _COMMIT_ATTEMPTS = 20
 _OWN_HISTORY = ("transcript", "window")
 """Modes in which clients send history themselves."""
 _NONE: frozenset[bytes] = frozenset()
+# To ask an enum for a member by its name is a call (Python 3.11).
+_NEW, _APPEND_AT, _TRUNCATED = Decision.NEW, Decision.APPEND_AT, Verdict.TRUNCATED
 RECENT_BYTES = 64 * 1024 * 1024
 """Of turns that were told a moment ago."""
 _TURN_WEIGHT = 1500
@@ -239,7 +241,7 @@ class Memory:
         """As much of ``plan.told`` as fits, and as it stands in front of ``prompt``."""
         budget = self._budgets.of(prompt, tokens, in_loop=bool(new[0].answers))
         before = conversation.cut
-        if plan.decision is Decision.APPEND_AT and plan.parent != conversation.head:
+        if plan.decision is _APPEND_AT and plan.parent != conversation.head:
             before = 0  # the cut is that of the path to the head
         cut = cut_of(plan.told, max(before, least_cut), budget, self._policy)
         plain = plain or conversation.plain
@@ -431,7 +433,7 @@ class Memory:
             keyed(reply.messages, before.key),
             turn_id=recalled.turn,
             reply_id=reply.reply_id,
-            truncated=reply.verdict is Verdict.TRUNCATED,
+            truncated=reply.verdict is _TRUNCATED,
         )
         head, mode, cut, pinned = before.head, before.mode, before.cut, before.pinned
         if plan.moves_head and head == recalled.conversation.head:
@@ -542,7 +544,7 @@ def _shortened(turn: Turn, length: int) -> Turn:
 
 
 def _reading(plan: Plan, preset: Mode) -> str:
-    if plan.decision is Decision.NEW and preset != "auto":
+    if plan.decision is _NEW and preset != "auto":
         return preset
     return READINGS[plan.decision]
 

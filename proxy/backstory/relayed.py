@@ -22,6 +22,8 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close() sends a rese
 _FIN = struct.pack("ii", 0, 0)
 _COPY_BYTES = 16384
 """Up to here one write of a copy is cheaper than a write of several pieces."""
+# To ask an enum for a member by its name is a call (Python 3.11).
+_CHUNKED, _CLOSE = Framing.CHUNKED, Framing.CLOSE
 
 
 class Relayed(web.StreamResponse):
@@ -75,11 +77,11 @@ class Relayed(web.StreamResponse):
             raise ClientConnectionResetError("the client is gone")
         if len(data) > _COPY_BYTES:
             pieces = [data]
-            if self.framing is Framing.CHUNKED:
+            if self.framing is _CHUNKED:
                 pieces = [b"%x\r\n" % len(data), data, b"\r\n"]
             transport.writelines([self._head, *pieces] if self._head else pieces)
         else:
-            if self.framing is Framing.CHUNKED and data:
+            if self.framing is _CHUNKED and data:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
             transport.write(self._head + data if self._head else data)
         self._head = b""
@@ -104,7 +106,7 @@ class Relayed(web.StreamResponse):
         """See ``web.StreamResponse``. The end of the framing."""
         if self._eof_sent:
             return
-        if self.framing is Framing.CHUNKED:
+        if self.framing is _CHUNKED:
             self._head += b"0\r\n\r\n"
             self.framing = Framing.NONE
         self.flush()
@@ -120,7 +122,7 @@ class Relayed(web.StreamResponse):
     @property
     def _is_unframed(self) -> bool:
         """Whether only the connection's end can tell that of the body; a tunnel tells it itself."""
-        return self.framing is Framing.CLOSE and self.status != 101
+        return self.framing is _CLOSE and self.status != 101
 
     def _spelled(self, request: web.BaseRequest) -> bytes:
         """The head, and with it how the body is framed for this client."""
@@ -135,16 +137,16 @@ class Relayed(web.StreamResponse):
         lines += map(str.encode, map(": ".join, self.headers.items()))
         if self._cookies:
             lines += [f"Set-Cookie: {it.OutputString()}".encode() for it in self._cookies.values()]
-        if self.framing is Framing.CHUNKED:
+        if self.framing is _CHUNKED:
             if is_1_1:
                 lines.append(b"Transfer-Encoding: chunked")
             else:
-                self.framing = Framing.CLOSE
+                self.framing = _CLOSE
         elif answer.length is not None and answer.status != 204:  # RFC 9110 section 8.6
             lines.append(b"Content-Length: %d" % answer.length)
         # A connection that sent chunks takes no further request: see ``mend_head``.
         stays = request.keep_alive and self._keep_alive is not False
-        stays = stays and self.framing is not Framing.CLOSE
+        stays = stays and self.framing is not _CLOSE
         self._keep_alive = stays
         if stays != is_1_1 and hdrs.CONNECTION not in self.headers:
             lines.append(b"Connection: keep-alive" if stays else b"Connection: close")
@@ -172,7 +174,7 @@ def cut(request: web.Request, response: web.StreamResponse) -> None:
     What is written already goes out. Then the end of framing is missing; where only the end of the
     connection could tell, it is a reset, because a proper end would look complete.
     """
-    if isinstance(response, Relayed) and response.framing is Framing.CLOSE:
+    if isinstance(response, Relayed) and response.framing is _CLOSE:
         _closing_sends(request, _RESET)
     if request.transport is not None:
         request.transport.close()

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 # What a server says beside the message, and a strict server refuses to hear again with a 422.
 _NEVER_KEPT = frozenset({"annotations", "logprobs", "index", "parsed"})
 _NATURAL_STOPS = frozenset({"stop", "tool_calls", "function_call"})
+_COMPLETE = Verdict.COMPLETE  # to ask an enum for a member is a call (Python 3.11)
 _KEY = '"message"'
 _MARK = secrets.token_hex(16)
 """What no upstream can have put there."""
@@ -120,7 +121,7 @@ def _reply(
     kept: dict[str, object]
     is_plain = len(message) == 2 and "role" in message
     if is_plain and finish == "stop" and type(content) is str and content.strip():
-        kept, verdict = {"role": "assistant", "content": content}, Verdict.COMPLETE  # nearly always
+        kept, verdict = {"role": "assistant", "content": content}, _COMPLETE  # nearly always
     else:
         kept = _kept(message)
         verdict = _verdict(finish, kept)

@@ -169,8 +169,8 @@ def _tell(
     if under_way.error is not None:
         line["error"] = under_way.error
     if under_way.first_byte is not None:
-        line["first_byte_ms"] = round((under_way.first_byte - began) * 1000, 1)
-    line["total_ms"] = round((time.monotonic() - began) * 1000, 1)
+        line["first_byte_ms"] = _milliseconds(under_way.first_byte - began)
+    line["total_ms"] = _milliseconds(time.monotonic() - began)
     if receipt is not None:
         line["memory"] = receipt.outcome
         if receipt.turns is not None:
@@ -181,3 +181,8 @@ def _tell(
         tally.count(under_way)
     under_way.let_go()
     del request[EXCHANGE]
+
+
+def _milliseconds(seconds: float) -> float:
+    """With one digit behind the point; ``round`` takes ten times as long for it."""
+    return int(seconds * 10_000 + 0.5) / 10

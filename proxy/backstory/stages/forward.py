@@ -31,6 +31,8 @@ _EVENT_ENDS = {
     "application/x-ndjson": (b"\n",),
 }
 """With what the events of a stream end, by its media type."""
+# To ask an enum for a member by its name is a call (Python 3.11).
+_CLOSE, _LENGTH, _ABORTED = Framing.CLOSE, Framing.LENGTH, Verdict.ABORTED
 
 
 class Relay:
@@ -190,12 +192,12 @@ class Forward:
                 raise
             except (UpstreamCut, UpstreamFailure, TimeoutError) as exc:
                 # The end marker alone proves the end of a body that nothing else delimits.
-                if answer.framing is not Framing.CLOSE or not capture.tee.marked:
+                if answer.framing is not _CLOSE or not capture.tee.marked:
                     raise UpstreamCut(
                         "the framing did not end after the end of the answer"
                     ) from exc
             verdict = await capture.settle(answer.proved)
-            if verdict is Verdict.ABORTED and not answer.proved:
+            if verdict is _ABORTED and not answer.proved:
                 raise UpstreamCut("the answer stops in the middle")
         finally:
             answer.close()
@@ -219,7 +221,7 @@ class Forward:
         exchange.error = code
         if exchange.capture is not None and not isinstance(error, StoreUnavailable):
             exchange.outcome = "discarded(cut)"
-        plain = response.coding is None and response.framing is not Framing.LENGTH
+        plain = response.coding is None and response.framing is not _LENGTH
         # Within an event it would end a half one, which clients take for a whole.
         ends = _EVENT_ENDS.get(response.media_type)
         between = ends is not None and (not sent or sent.endswith(ends))

@@ -32,6 +32,10 @@ class Framing(Enum):
     """The end of the connection, which proves nothing; also the bytes after a 101."""
 
 
+# To ask an enum for a member by its name is a call (Python 3.11).
+_NONE, _LENGTH, _CHUNKED, _CLOSE = Framing.NONE, Framing.LENGTH, Framing.CHUNKED, Framing.CLOSE
+
+
 class AnswerParser:
     """One answer, read from bytes as they arrive; a new parser for each answer.
 
@@ -43,7 +47,7 @@ class AnswerParser:
         self.status = 0
         self.reason = b""
         self.version = ""
-        self.framing = Framing.NONE
+        self.framing = _NONE
         self.length: int | None = None
         self.begun = False
         """A byte has come."""
@@ -100,7 +104,7 @@ class AnswerParser:
 
     def finish(self, *, clean: bool) -> None:
         """The connection is gone; ``clean``: by FIN. That ends a close-delimited body, no other."""
-        if clean and self.headed and self.framing is Framing.CLOSE and not self.fault:
+        if clean and self.headed and self.framing is _CLOSE and not self.fault:
             self.ended = True
         elif not self.ended:
             self._object("The upstream closed the connection before the end of its answer.")
@@ -111,7 +115,7 @@ class AnswerParser:
         0: not at all; ``None``: it does not say.
         """
         whole = self.ended and not self.stray and not self._upgraded
-        if not whole or self.version != "1.1" or self.framing is Framing.CLOSE:
+        if not whole or self.version != "1.1" or self.framing is _CLOSE:
             return 0.0
         noted = self.noted
         if b"connection" in noted and "close" in _tokens(noted[b"connection"]):
@@ -180,15 +184,15 @@ class AnswerParser:
         lengths = self.noted.get(b"content-length")
         self.length = int(b",".join(lengths)) if lengths else None
         if self.status == 101:
-            self.framing = Framing.CLOSE
+            self.framing = _CLOSE
         elif self._head_only or self.status in (204, 304):
             self.ended = True
         elif b"transfer-encoding" in self.noted:
-            self.framing = Framing.CHUNKED
+            self.framing = _CHUNKED
         elif self.length is not None:
-            self.framing = Framing.LENGTH
+            self.framing = _LENGTH
         else:
-            self.framing = Framing.CLOSE
+            self.framing = _CLOSE
 
     def _objection(self) -> str:
         """Why this head cannot be passed on; empty if it can."""
