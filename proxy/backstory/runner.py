@@ -8,6 +8,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 from aiohttp import StreamReader, web
@@ -65,26 +66,29 @@ def run(
 ) -> None:
     """Serve ``listener`` until SIGTERM or SIGINT, then let what runs come to its end.
 
-    A second signal ends it at once. ``ready`` is called once requests are accepted.
+    A second signal ends it at once, and so does one while it starts. ``ready`` is called once requests are accepted.
 
     Raises:
         Exception: what the start of ``app`` raised.
     """
-    with asyncio.Runner(loop_factory=new_event_loop) as loop:
+    with asyncio.Runner(loop_factory=new_event_loop) as loop, suppress(asyncio.CancelledError):
         loop.run(_serve(Runner(app, shutdown_timeout=shutdown_timeout), listener, ready))
 
 
 async def _serve(runner: Runner, listener: socket.socket, ready: Callable[[], None]) -> None:
-    stop = asyncio.Event()
+    stop, starting = asyncio.Event(), asyncio.current_task()
 
     def end() -> None:
         if stop.is_set():
             raise GracefulExit
         stop.set()
+        if starting is not None:
+            starting.cancel()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end)
     await runner.setup()
+    starting = None
     try:
         await web.SockSite(runner, listener, backlog=_BACKLOG).start()
         ready()

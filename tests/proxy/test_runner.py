@@ -4,9 +4,10 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
+import pytest
 from aiohttp import web
 
 from backstory.runner import HANDLER, Runner
@@ -73,9 +74,14 @@ async def test_what_starts_and_ends_with_the_application_does() -> None:
 
 
 PROGRAM = """
-import asyncio, socket
+import asyncio, socket, sys
 from aiohttp import web
 from backstory.runner import HANDLER, run
+
+async def never_starts(_):
+    print("starting", flush=True)
+    await asyncio.Event().wait()
+    yield
 
 async def never_ends(_):
     yield
@@ -84,16 +90,35 @@ async def never_ends(_):
 
 app = web.Application()
 app[HANDLER] = None
-app.cleanup_ctx.append(never_ends)
+app.cleanup_ctx.append(globals()[sys.argv[1]])
 listener = socket.create_server(("127.0.0.1", 0))
 run(app, listener, lambda: print("ready", flush=True), shutdown_timeout=0.1)
 """
 
 
-def test_a_second_signal_ends_it_at_once() -> None:
+@contextmanager
+def program(context: str) -> Iterator["subprocess.Popen[str]"]:
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROGRAM, context],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
+        yield process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_starts_ends_it(number: signal.Signals) -> None:
+    with program("never_starts") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "starting\n"
+        process.send_signal(number)
+        assert process.communicate(timeout=30) == ("", "")
+    assert process.returncode == 0
+
+
+def test_a_second_signal_ends_it_at_once() -> None:
+    with program("never_ends") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGTERM)
