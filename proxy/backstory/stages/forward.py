@@ -146,9 +146,10 @@ class Forward:
                 await response.drained()
             if capture is not None:
                 # A task of its own: a client that leaves now has had a complete answer.
-                work = self._finish(answer, capture)
+                ended = asyncio.get_running_loop().create_future()
+                work = self._finish(answer, capture, ended)
                 capture.task = self._tasks.spawn(work, name="finish")
-                await _ended(capture.task)
+                await ended
                 if held := capture.tee.release():
                     response.send(held)
                 if response.congested:
@@ -174,33 +175,44 @@ class Forward:
         capture.tee.begin(answer.status, response.media_type, codings, answer.length)
         return capture
 
-    async def _finish(self, answer: UpstreamAnswer, capture: Capture) -> None:
-        """Read to the proved end of the framing, then settle.
+    async def _finish(
+        self, answer: UpstreamAnswer, capture: Capture, ended: "asyncio.Future[None]"
+    ) -> None:
+        """Read to the proved end of the framing, settle, and tell whoever still waits for ``ended``.
 
-        Raises:
+        That is told, and raised if nobody waits:
             UpstreamCut: the end did not come, or the body itself shows that it was cut.
             StoreUnavailable: the turn could not be made durable.
         """
         try:
-            try:
-                # A timer only where there is something to wait for: mostly everything is here.
-                if not answer.ended:
-                    await self._ends.within(_copy_rest(answer, capture.tee))
-                if not answer.exhausted:
-                    await _copy_rest(answer, capture.tee)
-            except _Overlong:
-                raise
-            except (UpstreamCut, UpstreamFailure, TimeoutError) as exc:
-                # The end marker alone proves the end of a body that nothing else delimits.
-                if answer.framing is not _CLOSE or not capture.tee.marked:
-                    raise UpstreamCut(
-                        "the framing did not end after the end of the answer"
-                    ) from exc
+            if not answer.exhausted:
+                await self._read_rest(answer, capture)
             verdict = await capture.settle(answer.proved)
             if verdict is _ABORTED and not answer.proved:
                 raise UpstreamCut("the answer stops in the middle")
+        except Exception as error:
+            if ended.done():
+                raise
+            ended.set_exception(error)
+        else:
+            if not ended.done():
+                ended.set_result(None)
         finally:
             answer.close()
+            ended.cancel()  # only if this was cancelled itself
+
+    async def _read_rest(self, answer: UpstreamAnswer, capture: Capture) -> None:
+        try:
+            # A timer only where there is something to wait for: mostly everything is here.
+            if not answer.ended:
+                await self._ends.within(_copy_rest(answer, capture.tee))
+            await _copy_rest(answer, capture.tee)
+        except _Overlong:
+            raise
+        except (UpstreamCut, UpstreamFailure, TimeoutError) as exc:
+            # The end marker alone proves the end of a body that nothing else delimits.
+            if answer.framing is not _CLOSE or not capture.tee.marked:
+                raise UpstreamCut("the framing did not end after the end of the answer") from exc
 
     async def _cut(
         self,
@@ -228,19 +240,6 @@ class Forward:
         if exchange.route is not None and plain and between:
             await response.write(exchange.route.dialect.error_event(code, message))
         cut(request, response)
-
-
-async def _ended(task: "asyncio.Task[None]") -> None:
-    """Wait for ``task`` without being able to cancel it, and raise what it raised."""
-    ended = asyncio.get_running_loop().create_future()
-
-    def end(_: object) -> None:
-        if not ended.done():
-            ended.set_result(None)
-
-    task.add_done_callback(end)
-    await ended
-    task.result()
 
 
 class _Overlong(UpstreamCut):
