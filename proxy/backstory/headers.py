@@ -35,7 +35,9 @@ CREDENTIALS = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 BODY_DIGESTS = frozenset((b"content-digest", b"repr-digest", b"digest", b"content-md5"))
 """What a changed body no longer matches (RFC 9530)."""
 
-_MOST_NAMES = 4096
+MOST_NAMES = 4096
+LONGEST_NAME = 64
+"""Of names that are kept because they come again: strangers must not fill the memory with theirs."""
 _name = itemgetter(0)
 
 _COOKIE_NAMES = (b"__Host-backstory", b"backstory")
@@ -63,7 +65,7 @@ class Passing(dict[bytes, bool | None]):
         lower = name.lower()
         passes = lower not in self._stay and not lower.startswith(_OURS)
         found = None if lower == b"connection" else passes
-        if len(self) < _MOST_NAMES:
+        if len(name) <= LONGEST_NAME and len(self) < MOST_NAMES:
             self[name] = found
         return found
 

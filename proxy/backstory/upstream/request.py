@@ -9,13 +9,13 @@ from functools import lru_cache
 from operator import itemgetter
 
 from backstory.errors import UpstreamFailure
+from backstory.headers import LONGEST_NAME, MOST_NAMES
 from backstory.upstream.connection import Connection
 from backstory.upstream.origin import Origin
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _TARGET = re.compile(rb"[!-~\x80-\xff]+")
 _OURS = frozenset((b"host", b"content-length", b"transfer-encoding"))
-_MOST_NAMES = 4096
 _name = itemgetter(0)
 _good_names: set[bytes] = set()
 """The same few come with every request."""
@@ -67,7 +67,7 @@ def _first_lines(method: str, prefix: str, target: str, authority: str) -> bytes
 def _check_name(name: bytes) -> None:
     if not _TOKEN.fullmatch(name) or name.lower() in _OURS:
         raise ValueError("a field that would break the request head")
-    if len(_good_names) < _MOST_NAMES:
+    if len(name) <= LONGEST_NAME and len(_good_names) < MOST_NAMES:
         _good_names.add(name)
 
 
