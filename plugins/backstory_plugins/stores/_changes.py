@@ -184,8 +184,7 @@ def _spelled(dialects: tuple[str, ...]) -> str:
 
 
 def _addition(owner: Owner, turn: Turn, key: bytes, seal: Seal) -> Addition:
-    turn_id, parent, dialect, _, _, *facts_of_it, reply_id = turn
-    chain, depth, size, tokens, truncated, imported, created = facts_of_it
+    turn_id, parent, dialect, _, _, chain, depth, size, tokens, *_ = turn
     name = ident(turn_id)
     raw, facts = pack(turn)
     rest, holes, media = split(raw, key)
@@ -197,10 +196,10 @@ def _addition(owner: Owner, turn: Turn, key: bytes, seal: Seal) -> Addition:
         depth,
         size,
         tokens,
-        int(truncated),
-        int(imported),
-        created,
-        reply_mark(owner, reply_id),
+        int(turn.truncated),
+        int(turn.imported),
+        turn.created,
+        reply_mark(owner, turn.reply_id),
         _blob(content),
     )
     sealed: tuple[tuple[bytes, bytes], ...] = ()
