@@ -42,15 +42,23 @@ def grown(before: Telling, dialect: Dialect, turns: Sequence[Turn]) -> Telling:
     """``before`` with ``turns`` behind it."""
     form, plain, cut, settled, pending, tokens, size = before
     more: Sequence[Message] = [message for turn in turns for message in turn.messages]
-    if plain or pending or any(m.calls or m.answers or m.form != form for m in more):
+    if plain or pending or _has_tools_or_other_form(more, form):
         said = [*pending, *in_form(more, dialect, plain=plain)]
         end = _settled(said)
         more, pending = said[:end], tuple(said[end:])
         if any(message.calls or message.answers for message in more):
             more = repaired(more, (), dialect.without_calls)
-    tokens += sum([message.tokens for message in more])
-    size += sum([len(message.raw) for message in more])
+    for _, raw, _, _, _, _, estimate, _, _ in more:
+        tokens += estimate
+        size += len(raw)
     return made(Telling, (form, plain, cut, (*settled, *more), pending, tokens, size))
+
+
+def _has_tools_or_other_form(messages: Sequence[Message], form: str) -> bool:
+    for _, _, _, _, calls, answers, _, its_form, _ in messages:
+        if calls or answers or its_form != form:
+            return True
+    return False
 
 
 def in_form(

@@ -310,10 +310,11 @@ class Memory:
         head, first = after.head, turns[0].parent
         if head is None or head.turn != turns[-1].id:
             return  # a branch: the path is what it was
-        key, plan, told = (recalled.owner, after.id), recalled.plan, recalled.told
+        owner, dialect, _, _, plan, _, told, *_ = recalled
+        key, told_turns = (owner, after.id), plan.told
         before: tuple[Turn, ...] = ()
-        if plan.told and plan.told[-1].id == first and not plan.without:
-            before = plan.told[told.cut - plan.told[0].depth + 1 :]
+        if told_turns and told_turns[-1].id == first and not plan.without:
+            before = told_turns[told.cut - told_turns[0].depth + 1 :]
         elif first is not None:
             self._recent.drop(key)  # of a transcript's path nothing was read
             return
@@ -325,7 +326,7 @@ class Memory:
             weight = recent.weight + _weight(turns)
         else:
             weight = _weight(path)
-        told = grown(told, recalled.dialect, turns)
+        told = grown(told, dialect, turns)
         self._recent.put(key, made(_Recent, (head.turn, path, told, weight)), weight)
 
     def _at_hand(
@@ -419,44 +420,48 @@ class Memory:
         self, recalled: Recalled, before: Conversation, reply: Reply
     ) -> tuple[Conversation, list[Turn]]:
         """The conversation after this turn, and the turns to add."""
-        plan, prompt, now = recalled.plan, recalled.prompt, self._clock()
-        grower = Grower(plan.parent, key=before.key, dialect=recalled.dialect.name, now=now)
-        if plan.imported:
-            grower.adopt(keyed(_last(prompt.claimed, len(plan.imported)), before.key))
-        asked = recalled.new[:-1] if prompt.prefill else recalled.new
-        if before.key != recalled.conversation.key:  # another has begun it meanwhile
-            asked = keyed(
-                (*prompt.claimed, *prompt.new)[-len(recalled.new) :][: len(asked)], before.key
-            )
+        now = self._clock()
+        _, dialect, prompt, seen, plan, new, told, *_ = recalled
+        _, told_turns, _, parent, imported, _, moves_head, _, learns = plan
+        spoken = dialect.name
+        ident, key, version, head, mode, longest_claim, cut, plain, pinned, dialects, *_ = before
+        claimed = prompt.claimed
+        grower = Grower(parent, key=key, dialect=spoken, now=now)
+        if imported:
+            grower.adopt(keyed(_last(claimed, len(imported)), key))
+        asked = new[:-1] if prompt.prefill else new
+        if key != seen.key:  # another has begun it meanwhile
+            asked = keyed((*claimed, *prompt.new)[-len(new) :][: len(asked)], key)
+        verdict, said, reply_id, _ = reply
         grower.grow(
             asked,
-            keyed(reply.messages, before.key),
+            keyed(said, key),
             turn_id=recalled.turn,
-            reply_id=reply.reply_id,
-            truncated=reply.verdict is _TRUNCATED,
+            reply_id=reply_id,
+            truncated=verdict is _TRUNCATED,
         )
-        head, mode, cut, pinned = before.head, before.mode, before.cut, before.pinned
-        if plan.moves_head and head == recalled.conversation.head:
-            depth = plan.parent.depth if plan.parent else 0
-            cut = recalled.told.cut if plan.told else min(cut, depth)
-            if cut >= depth and not plan.told:
+        if moves_head and head == seen.head:
+            depth = parent.depth if parent else 0
+            cut = told.cut if told_turns else min(cut, depth)
+            if cut >= depth and not told_turns:
                 cut = 0
-            head, mode = grower.head, plan.learns or mode
-            pinned = _raw(prompt.pinned) or pinned
+            head, mode = grower.head, learns or mode
+            if prompt.pinned:
+                pinned = _raw(prompt.pinned)
         after = made(
             Conversation,
             (
-                before.id,
-                before.key,
-                before.version + 1,
+                ident,
+                key,
+                version + 1,
                 head,
                 mode,
-                max(before.longest_claim, len(prompt.claimed)),
+                max(longest_claim, len(claimed)),
                 cut,
-                before.plain or recalled.told.plain,
+                plain or told.plain,
                 pinned,
-                _joined(before.dialects, recalled.dialect.name),
-                before.version == 0,
+                _joined(dialects, spoken),
+                version == 0,
                 before.created or now,
                 now,
             ),

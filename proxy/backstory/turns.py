@@ -51,7 +51,8 @@ class Grower:
         messages = (*asked, *reply)
         after = chain(before, messages, self._key)
         depth, size = depth + 1, size + len(messages)
-        tokens += sum([message.tokens for message in messages])
+        for message in messages:
+            tokens += message.tokens
         ident = turn_id or new_turn_id()
         self.head = made(Head, (ident, after, depth, size, tokens))
         turn = made(

@@ -125,8 +125,11 @@ def asks_one_token(values: Sequence[object]) -> bool:
 
 def longest_reply(values: Sequence[object]) -> int | None:
     """The limit on the reply among ``values``, where there is one."""
-    limits = [value for value in values if type(value) is int and value > 0]
-    return max(limits, default=None)
+    longest: int | None = None
+    for value in values:
+        if type(value) is int and value > (longest or 0):
+            longest = value
+    return longest
 
 
 def schema_tokens(values: Sequence[Value]) -> int:

@@ -76,8 +76,9 @@ def _read(prompt: Prompt, answer: Answer, text: str, parted: "_Parted | None") -
 
 def _first_choice(choices: Sequence[object]) -> dict[str, object]:
     """The choice with the lowest index: the one that memory keeps."""
-    found = [each for each in choices if isinstance(each, dict)]
-    return found[0] if len(found) == 1 else min(found, key=_index, default={})
+    if len(choices) == 1 and isinstance(choices[0], dict):
+        return choices[0]
+    return min([each for each in choices if isinstance(each, dict)], key=_index, default={})
 
 
 def _index(choice: Mapping[str, object]) -> int:
@@ -141,8 +142,12 @@ def counted(usage: object, *names: str) -> int | None:
     """The sum of the counts ``names`` in an answer's ``usage``; ``None`` if none is there."""
     if not isinstance(usage, dict):
         return None
-    counts = [usage[name] for name in names if type(usage.get(name)) is int and usage[name] >= 0]
-    return sum(counts) if counts else None
+    total: int | None = None
+    for name in names:
+        count = usage.get(name)
+        if type(count) is int and count >= 0:
+            total = count + (total or 0)
+    return total
 
 
 def _kept(message: Mapping[str, object]) -> dict[str, object]:

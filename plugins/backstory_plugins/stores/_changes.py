@@ -90,15 +90,16 @@ def prepare(
     if before is None or before.conversation.pinned != after.pinned:
         names = (ident(name) for name in (*owner, after.id))
         sealed = seal.close(pack_list([*names, pack_list(after.pinned)]), b"conversation")
+    _, _, _, _, mode, longest_claim, cut, plain, _, dialects, single_use, created, updated = after
     columns = (
-        after.mode,
-        after.longest_claim,
-        after.cut,
-        int(after.plain),
-        _spelled(after.dialects),
-        int(after.single_use),
-        after.created,
-        after.updated,
+        mode,
+        longest_claim,
+        cut,
+        int(plain),
+        _spelled(dialects),
+        int(single_use),
+        created,
+        updated,
     )
     added = tuple([_addition(owner, turn, after.key, seal) for turn in turns])
     return made(Change, (after, place(owner, after.id), columns, sealed, added, seal))
