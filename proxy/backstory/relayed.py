@@ -45,6 +45,8 @@ class Relayed(web.StreamResponse):
         """How the client sees where the body ends; settled by ``prepare``."""
         self._answer = answer
         self._head = b""
+        self._resets = False
+        """What closes the connection before the end is sent resets it."""
         self._request: web.BaseRequest | None = None
         self._transport: asyncio.Transport | None = None
         self._protocol: RequestHandler | None = None
@@ -56,7 +58,9 @@ class Relayed(web.StreamResponse):
             self._request, self._payload_writer = request, request.writer
             self._transport, self._protocol = request.transport, request.protocol
             self._head = self._spelled(request)
-            if self._is_unframed:
+            # Of a tunnel both sides tell the end themselves.
+            self._resets = self.framing is _CLOSE and self.status != 101
+            if self._resets:
                 _closing_sends(request, _RESET)
             self._answer = None  # type: ignore[assignment]  # nothing more is asked of it
         return self._payload_writer
@@ -112,17 +116,12 @@ class Relayed(web.StreamResponse):
         self.flush()
         if self.congested:
             await self.drained()
-        if self._is_unframed and self._request is not None:
+        if self._resets and self._request is not None:
             _closing_sends(self._request, _FIN)  # unless it was cut
         self._eof_sent = True
         self._request = self._payload_writer = self._cookies = None
         self._transport = self._protocol = None
         self.headers.clear()  # aiohttp keeps the last answer for as long as a connection idles
-
-    @property
-    def _is_unframed(self) -> bool:
-        """Whether only the connection's end can tell that of the body; a tunnel tells it itself."""
-        return self.framing is _CLOSE and self.status != 101
 
     def _spelled(self, request: web.BaseRequest) -> bytes:
         """The head, and with it how the body is framed for this client."""

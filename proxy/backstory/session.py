@@ -11,6 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
@@ -120,6 +121,10 @@ class CookieStorage(AbstractStorage):
             httponly=True,
             samesite="Lax",
         )
+        self._name = name
+        self._attributes = f"HttpOnly; Max-Age={self.max_age}; Path=/; SameSite=Lax"
+        if https:
+            self._attributes += "; Secure"
         self._seal = seal
         self._owner = owner
         self._clock = clock
@@ -128,8 +133,8 @@ class CookieStorage(AbstractStorage):
         """The ticket of the first cookie of ours that opens; or none, and why."""
         refusal: Refusal | None = None
         for line in request.headers.getall(hdrs.COOKIE, ()):
-            for value in headers.cookie_values(line, self.cookie_name):
-                opened = self._seal.open(value, self._owner, self.cookie_name, self._clock())
+            for value in headers.cookie_values(line, self._name):
+                opened = self._seal.open(value, self._owner, self._name, self._clock())
                 if isinstance(opened, Ticket):
                     return opened, None
                 refusal = refusal or opened
@@ -142,10 +147,15 @@ class CookieStorage(AbstractStorage):
         return self._clock() - ticket.issued >= self._seal.max_age_seconds / 2
 
     def save(self, response: web.StreamResponse, conversation: str) -> None:
-        """Set the cookie. To be called before the head is sent."""
-        ticket = Ticket(conversation, self._clock())
-        value = self._seal.seal(ticket, self._owner, self.cookie_name)
-        self.save_cookie(response, value, max_age=self.max_age)
+        """Set the cookie. To be called before the head is sent.
+
+        Written here, because ``http.cookies`` takes 750 steps of the interpreter for it.
+        """
+        now = self._clock()
+        value = self._seal.seal(Ticket(conversation, now), self._owner, self._name)
+        expires = formatdate(now + self._seal.max_age_seconds, usegmt=True)
+        cookie = f"{self._name}={value}; Expires={expires}; {self._attributes}"
+        response.headers.add(hdrs.SET_COOKIE, cookie)
 
     async def load_session(self, request: web.Request) -> CookieSession:
         """See AbstractStorage: as ``find``, with a new session where there is no ticket."""

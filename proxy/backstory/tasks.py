@@ -14,14 +14,21 @@ class Tasks:
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __len__(self) -> int:
         """How many are under way."""
         return len(self._running)
 
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """In which they run. To ask for it anew is a system call each time (Python 3.11)."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
+
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """Begin ``work``; an error that nobody awaits is logged by its type, never by its text."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = self.loop().create_task(work, name=name)
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -1,7 +1,8 @@
 """The session cookie: sealed, bound to owner and name, and no input makes it raise."""
 
 import base64
-from http.cookies import Morsel
+from email.utils import parsedate_to_datetime
+from http.cookies import Morsel, SimpleCookie
 
 import pytest
 from aiohttp import web
@@ -198,8 +199,9 @@ class Visit:
     async def save(self, session: CookieSession) -> "Morsel[str] | None":
         response = web.StreamResponse()
         await self.storage.save_session(self.request, response, session)
-        assert len(response.cookies) <= 1
-        return next(iter(response.cookies.values()), None)
+        lines = response.headers.getall("Set-Cookie", [])
+        assert len(lines) <= 1
+        return next(iter(SimpleCookie("".join(lines)).values()), None)
 
 
 async def test_without_a_cookie_the_session_is_new_and_nothing_is_wrong() -> None:
@@ -221,6 +223,7 @@ async def test_a_new_session_is_set_and_comes_back(https: bool) -> None:
     assert cookie["path"] == "/"
     assert cookie["domain"] == ""
     assert cookie["max-age"] == str(30 * 86400)
+    assert parsedate_to_datetime(cookie["expires"]).timestamp() == int(NOW + 30 * DAY)
     assert '"' not in cookie.OutputString()
     again = await Visit(f"a=1; {cookie.key}={cookie.value}", https=https).load()
     assert (again.new, again.refusal, again["conversation"]) == (False, None, "conv_9")

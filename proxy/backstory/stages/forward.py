@@ -146,14 +146,12 @@ class Forward:
                 await response.drained()
             if capture is not None:
                 # A task of its own: a client that leaves now has had a complete answer.
-                ended = asyncio.get_running_loop().create_future()
+                ended = self._tasks.loop().create_future()
                 work = self._finish(answer, capture, ended)
                 capture.task = self._tasks.spawn(work, name="finish")
                 await ended
                 if held := capture.tee.release():
                     response.send(held)
-                if response.congested:
-                    await response.drained()
         except (UpstreamCut, UpstreamFailure, StoreUnavailable) as error:
             await self._cut(request, exchange, response, error, relay.sent)
         except BaseException:
