@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii as _quoted
 from queue import SimpleQueue
+
+Facts = dict[str, str | int | float]
+"""What a line says, by name: texts and numbers, none of them a ``bool``."""
 
 _LEFT_OUT: dict[str, bool | None] = {
     "_srcfile": None,  # where a line was logged
@@ -47,7 +51,7 @@ class JsonLines(logging.Formatter):
         return _spelled(line)
 
 
-def log_facts(log: logging.Logger, facts: dict[str, object]) -> None:
+def log_facts(log: logging.Logger, facts: Facts) -> None:
     """Log ``facts`` as one line of level INFO.
 
     Where lines are written by ``to_stderr``, without a record: making one and taking it through
@@ -61,6 +65,18 @@ def log_facts(log: logging.Logger, facts: dict[str, object]) -> None:
 
 # Other libraries log facts, too: what is no JSON is told by its type.
 _spelled = json.JSONEncoder(default=lambda value: type(value).__name__).encode
+
+
+def _line_of(when: float, facts: Facts) -> str:
+    """As ``JsonLines`` writes it, for a third: of lines about the same things only the values differ."""
+    values = [_quoted(value) if type(value) is str else value for value in facts.values()]
+    return _pattern(tuple(facts)) % (_time(when), *values)
+
+
+@lru_cache(maxsize=256)
+def _pattern(names: tuple[str, ...]) -> str:
+    places = [f"{_quoted(name)}: ".replace("%", "%%") + "%s" for name in names]
+    return "{" + ", ".join(['"time": "%s"', '"level": "info"', *places]) + "}\n"
 
 
 def _time(epoch: float) -> str:
@@ -112,7 +128,7 @@ class _Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.setFormatter(JsonLines())
-        self._records: SimpleQueue[logging.LogRecord | _Facts] = SimpleQueue()
+        self._records: SimpleQueue[logging.LogRecord | tuple[float, Facts]] = SimpleQueue()
         self._some = threading.Event()
         self._finished = threading.Event()
         # A daemon: what nobody reads must not keep the process from ending.
@@ -127,8 +143,8 @@ class _Lines(logging.Handler):
         """See logging.Handler. Formatted by the thread that writes it."""
         self.put(record)
 
-    def put(self, record: "logging.LogRecord | _Facts") -> None:
-        """Write it in a moment."""
+    def put(self, record: logging.LogRecord | tuple[float, Facts]) -> None:
+        """Write it in a moment; facts with their time, seconds since the epoch."""
         self._records.put(record)
         if not self._some.is_set():
             self._some.set()
@@ -155,10 +171,8 @@ class _Lines(logging.Handler):
             if isinstance(record, logging.LogRecord):
                 yield self.format(record) + "\n"
             else:
-                yield _spelled(record[1] | {"time": _time(record[0]), "level": "info"}) + "\n"
+                yield _line_of(*record)
 
 
-_Facts = tuple[float, dict[str, object]]
-"""What ``log_facts`` was told, and when: seconds since the epoch."""
 _writing: _Lines | None = None
 """Of ``to_stderr``."""

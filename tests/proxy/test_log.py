@@ -9,7 +9,7 @@ from datetime import datetime
 
 import pytest
 
-from backstory.log import JsonLines, _Lines
+from backstory.log import Facts, JsonLines, _line_of, _Lines
 
 
 def written(record: logging.LogRecord) -> dict[str, object]:
@@ -60,6 +60,18 @@ def test_facts_do_not_hide_when_and_how_bad() -> None:
 def test_facts_of_any_kind_make_a_line(value: object) -> None:
     line = written(record("%(fact)r", {"fact": value}))
     assert line["fact"] == type(value).__name__
+
+
+def test_the_short_way_makes_the_same_line() -> None:
+    facts: Facts = {'a "%s" \n': 'x "%d" \\ \N{SNOWMAN}\udcff', "status": 200, "total_ms": 0.1, "none": ""}
+    line = _line_of(1_800_000_000.25, facts)
+    assert line.endswith("}\n")
+    assert line.count("\n") == 1
+    read = json.loads(line)
+    assert {name: read[name] for name in facts} == facts
+    long = record("%s", facts)
+    long.created, long.levelname = 1_800_000_000.25, "INFO"
+    assert read == written(long)
 
 
 def test_an_exception_is_its_type_and_its_place_and_never_its_text() -> None:

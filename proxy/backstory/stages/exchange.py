@@ -18,7 +18,7 @@ from backstory.entropy import random_bytes
 from backstory.errors import BackstoryError
 from backstory.exchange import EXCHANGE, Exchange
 from backstory.ids import CONVERSATION_ID
-from backstory.log import log_facts
+from backstory.log import Facts, log_facts
 from backstory.metrics import Tally
 from backstory.routes import RouteTable
 from backstory.run_options import is_decompressed, missing
@@ -162,7 +162,7 @@ def _tell(
 ) -> None:
     """One line, without a word of what was said."""
     began, route, receipt = under_way.started, under_way.route, under_way.receipt
-    line: dict[str, object] = {"exchange": under_way.id, "method": request.method}
+    line: Facts = {"exchange": under_way.id, "method": request.method}
     if route is not None:
         line["dialect"] = route.dialect.name
     line["status"] = under_way.status
