@@ -3,11 +3,13 @@
 A field list is what was on the wire: order, case and duplicates kept.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import compress
 from operator import itemgetter
+from typing import TypeVar
 
+T = TypeVar("T")
 Fields = Sequence[tuple[bytes, bytes]]
 
 _HOP_BY_HOP = frozenset(
@@ -38,7 +40,8 @@ BODY_DIGESTS = frozenset((b"content-digest", b"repr-digest", b"digest", b"conten
 MOST_NAMES = 4096
 LONGEST_NAME = 64
 """Of names that are kept because they come again: strangers must not fill the memory with theirs."""
-_name = itemgetter(0)
+name_of = itemgetter(0)
+"""Of a field."""
 
 _COOKIE_NAMES = (b"__Host-backstory", b"backstory")
 
@@ -48,34 +51,45 @@ def cookie_name(*, https: bool) -> str:
     return _COOKIE_NAMES[0 if https else 1].decode()
 
 
-class Passing(dict[bytes, bool | None]):
-    """Whether a field goes on to the other side, by its name as spelled.
+class ByName(dict[bytes, T]):
+    """What the names of fields say, by name as spelled: the same few come with every message."""
 
-    Framing, hop-by-hop fields and everything of our own stay here; so does Connection, whose
-    answer is ``None``, because it names others. The same few names come with every message, and
-    what is found out of a name is kept.
-    """
-
-    def __init__(self, *names: bytes) -> None:
-        """``names``: of others that stay, in lower case."""
+    def __init__(self, find: Callable[[bytes], T]) -> None:
+        """``find``: what is found out of a name in lower case, and kept."""
         super().__init__()
-        self._stay = _STAY.union(names)
+        self._find = find
 
-    def __missing__(self, name: bytes) -> bool | None:
-        lower = name.lower()
-        passes = lower not in self._stay and not lower.startswith(_OURS)
-        found = None if lower == b"connection" else passes
+    def __missing__(self, name: bytes) -> T:
+        found = self._find(name.lower())
         if len(name) <= LONGEST_NAME and len(self) < MOST_NAMES:
             self[name] = found
         return found
 
 
-_PASSING = Passing()
+Passing = ByName[bool | None]
 
 
-def end_to_end(fields: Fields, passing: Passing = _PASSING) -> list[tuple[bytes, bytes]]:
+def passing(*names: bytes) -> Passing:
+    """Whether a field goes on to the other side.
+
+    Framing, hop-by-hop fields and everything of our own stay here; so do others with one of
+    ``names`` (lower case), and Connection, whose answer is ``None``, because it names others.
+    """
+    stay = _STAY.union(names)
+
+    def find(name: bytes) -> bool | None:
+        passes = name not in stay and not name.startswith(_OURS)
+        return None if name == b"connection" else passes
+
+    return ByName(find)
+
+
+_passing = passing()
+
+
+def end_to_end(fields: Fields, passing: Passing = _passing) -> list[tuple[bytes, bytes]]:
     """The fields that go on to the other side."""
-    passes = list(map(passing.__getitem__, map(_name, fields)))
+    passes = list(map(passing.__getitem__, map(name_of, fields)))
     rest = list(compress(fields, passes))
     if None in passes:
         lines = [line for (_, line), found in zip(fields, passes, strict=True) if found is None]

@@ -64,7 +64,7 @@ class UpstreamHead:
             stay.add(b"if-match")
         if is_rewritten:
             stay |= {*headers.BODY_DIGESTS, b"content-encoding"}
-        return headers.Passing(*stay), tuple(ours)
+        return headers.passing(*stay), tuple(ours)
 
     def check(self, status: int, exchange: Exchange) -> None:
         """Raise if the upstream refused a credential that is ours: the client cannot mend that."""

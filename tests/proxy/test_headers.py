@@ -45,11 +45,11 @@ def test_a_hop_by_hop_or_framing_field_stays_here(name: str, spell: type[str]) -
 
 
 def test_what_is_kept_of_names_is_bounded_however_many_and_long_they_are() -> None:
-    passing = headers.Passing()
+    passing = headers.passing()
     sent = [(b"X-%d" % number, b"") for number in range(10_000)]
     assert headers.end_to_end(sent, passing) == sent
     assert len(passing) == headers.MOST_NAMES
-    passing = headers.Passing()
+    passing = headers.passing()
     sent = [(b"X" * size, b"") for size in range(1, 1000)]
     assert headers.end_to_end(sent, passing) == sent
     assert max(map(len, passing)) == headers.LONGEST_NAME

@@ -63,7 +63,12 @@ def test_facts_of_any_kind_make_a_line(value: object) -> None:
 
 
 def test_the_short_way_makes_the_same_line() -> None:
-    facts: Facts = {'a "%s" \n': 'x "%d" \\ \N{SNOWMAN}\udcff', "status": 200, "total_ms": 0.1, "none": ""}
+    facts: Facts = {
+        'a "%s" \n': 'x "%d" \\ \N{SNOWMAN}\udcff',
+        "status": 200,
+        "total_ms": 0.1,
+        "none": "",
+    }
     line = _line_of(1_800_000_000.25, facts)
     assert line.endswith("}\n")
     assert line.count("\n") == 1

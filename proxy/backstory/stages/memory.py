@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDictProxy, istr
 
 from backstory import headers
 from backstory.body import at_hand, plain_body, read_body
@@ -39,6 +39,9 @@ _MODES: dict[str, Mode] = {
     "transcript": "transcript",
     "window": "window",
 }
+# A multidict works out what a plain name is told by each time.
+_MEMORY, _CONVERSATION = istr("Backstory-Memory"), istr("Backstory-Conversation")
+_TURN, _TIMING = istr("Backstory-Turn"), istr("Server-Timing")
 _EXPLICIT = ("header", "prefix", "claim")
 
 
@@ -356,14 +359,14 @@ def _receipt(exchange: Exchange) -> Hook:
     def add(response: web.StreamResponse) -> None:
         if exchange.receipt is None:
             return
-        fields = [("Backstory-Memory", str(exchange.receipt))]
+        fields: list[tuple[str, str]] = [(_MEMORY, str(exchange.receipt))]
         if exchange.conversation:
-            fields.append(("Backstory-Conversation", exchange.conversation))
+            fields.append((_CONVERSATION, exchange.conversation))
         if exchange.turn:
-            fields.append(("Backstory-Turn", exchange.turn))
+            fields.append((_TURN, exchange.turn))
         if exchange.asked is not None:
             ours = (exchange.asked - exchange.started) * 1000
-            fields.append(("Server-Timing", f"backstory;dur={ours:.1f}"))
+            fields.append((_TIMING, f"backstory;dur={ours:.1f}"))
         if isinstance(response, Relayed) and response.media_type in _STREAMS:
             fields.append(("X-Accel-Buffering", "no"))  # an nginx in front consumes it
         response.headers.extend(fields)

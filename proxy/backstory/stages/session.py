@@ -8,12 +8,12 @@ import ipaddress
 import re
 from collections.abc import Awaitable, Sequence
 from functools import lru_cache, partial
-from operator import itemgetter
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from multidict import CIMultiDictProxy
 
+from backstory import headers
 from backstory.errors import BackstoryError
 from backstory.exchange import Exchange, Source, of
 from backstory.ids import CONVERSATION_ID
@@ -28,6 +28,8 @@ from backstory.turns import new_conversation_id
 Fields = CIMultiDictProxy[str]
 # They keep cookies without their user knowing, and one client object often serves many people.
 _SDK = re.compile(r"openai|anthropic|ollama|litellm|langchain|ai-sdk|aider|^ai/", re.IGNORECASE)
+_stainless = headers.ByName(lambda name: name.startswith(b"x-stainless-"))
+"""Fields of the SDKs that Stainless makes."""
 
 
 def session(
@@ -117,8 +119,7 @@ def _cookies_allowed(request: web.Request, settings: SessionSettings, route: Rou
         return True
     if _is_sdk(request.headers.get(hdrs.USER_AGENT, "")):
         return False
-    names = b"\n".join(map(itemgetter(0), request.raw_headers))
-    return b"\nx-stainless-" not in (b"\n" + names).lower()
+    return not any(map(_stainless.__getitem__, map(headers.name_of, request.raw_headers)))
 
 
 @lru_cache(maxsize=256)

@@ -6,17 +6,15 @@ A second fence against request splitting: nothing that could end a line early ge
 import re
 from collections.abc import AsyncIterable, Sequence
 from functools import lru_cache
-from operator import itemgetter
 
 from backstory.errors import UpstreamFailure
-from backstory.headers import LONGEST_NAME, MOST_NAMES
+from backstory.headers import LONGEST_NAME, MOST_NAMES, name_of
 from backstory.upstream.connection import Connection
 from backstory.upstream.origin import Origin
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 section 5.6.2
 _TARGET = re.compile(rb"[!-~\x80-\xff]+")
 _OURS = frozenset((b"host", b"content-length", b"transfer-encoding"))
-_name = itemgetter(0)
 _good_names: set[bytes] = set()
 """The same few come with every request."""
 
@@ -48,7 +46,7 @@ def request_head(
     ends = 1 + len(lines)
     if head.count(b"\r") != ends or head.count(b"\n") != ends or b"\0" in head:
         raise ValueError("a field that would break the request head")
-    if not _good_names.issuperset(map(_name, fields)):
+    if not _good_names.issuperset(map(name_of, fields)):
         for name, _ in fields:
             _check_name(name)
     return head
