@@ -14,7 +14,7 @@ from backstory.receipt import Receipt
 from backstory.routes import Route
 from backstory.tee import Tee
 
-Hook = Callable[[web.StreamResponse], None]
+Hook = Callable[["Exchange", web.StreamResponse], None]
 Source = Literal["header", "prefix", "body", "client", "claim", "cookie", "fallback", ""]
 
 

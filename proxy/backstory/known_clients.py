@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
+from operator import itemgetter
 from typing import NamedTuple, get_args
 
 from multidict import istr
@@ -25,7 +25,7 @@ class KnownClient(NamedTuple):
     """What its ``User-Agent`` looks like, where the header's name alone says too little."""
 
 
-_header = attrgetter("header")
+_header = itemgetter(KnownClient._fields.index("header"))
 _CODEX = re.compile("codex", re.IGNORECASE)
 _OPENCODE = re.compile("opencode", re.IGNORECASE)
 

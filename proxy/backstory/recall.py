@@ -515,10 +515,10 @@ def _receipt(
     history: Sequence[Message],
     read_as: str,
 ) -> Receipt:
-    tokens = told.tokens
-    if told.pending:
+    _, _, cut, _, pending, tokens, _ = told
+    if pending:
         tokens = sum([message.tokens for message in history])
-    turns, omitted = (plan.told[-1].depth - told.cut, told.cut) if plan.told else (0, 0)
+    turns, omitted = (plan.told[-1].depth - cut, cut) if plan.told else (0, 0)
     outcome: Outcome = "hit" if conversation.head else "new"
     return made(Receipt, (outcome, turns, omitted, tokens, conversation.version, read_as, None))
 

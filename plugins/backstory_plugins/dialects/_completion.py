@@ -28,7 +28,7 @@ _COMPLETE = Verdict.COMPLETE  # to ask an enum for a member is a call (Python 3.
 _KEY = '"message"'
 _MARK = secrets.token_hex(16)
 """What no upstream can have put there."""
-_decode = json.JSONDecoder().raw_decode
+_decode = json.JSONDecoder().scan_once  # type: ignore[attr-defined]  # not in typeshed
 
 
 def read_stream(prompt: Prompt, answer: Answer) -> Reply:
@@ -105,7 +105,7 @@ def _parted(text: str) -> _Parted | None:
         while text[at] in " \t\n\r:":
             at += 1
         message, end = _decode(text, at)
-    except (IndexError, RecursionError, ValueError):
+    except (IndexError, RecursionError, StopIteration, ValueError):
         return None  # the text of somebody's message
     return made(_Parted, (f'{text[:at]}"{_MARK}"{text[end:]}', message, text[at:end]))
 

@@ -91,7 +91,7 @@ class Forward:
                 return await tunnel(request, answer, self._tasks)
             response = Relayed(answer)
             for hook in exchange.before_head:
-                hook(response)
+                hook(exchange, response)
             exchange.head_sent = True
             await response.prepare(request)
             if not answer.has_data:

@@ -14,7 +14,7 @@ from backstory import headers
 from backstory.body import at_hand, plain_body, read_body
 from backstory.buffers import Buffers, NoRoom
 from backstory.errors import BackstoryError, NoSuchTurn, StoreUnavailable
-from backstory.exchange import Capture, Exchange, Hook, of
+from backstory.exchange import Capture, Exchange, of
 from backstory.model import Answer, Message, Mode, Owner, Prompt, Verdict, made
 from backstory.queue import ConversationQueue
 from backstory.recall import Memory, Recalled
@@ -56,7 +56,7 @@ def memory(
         exchange = of(request)
         if exchange.route is None:
             return handler(request)
-        exchange.before_head.append(_receipt(exchange))
+        exchange.before_head.append(_say_receipt)
         if exchange.route.settings.memory == "named" and exchange.source not in _EXPLICIT:
             exchange.conversation = None
             exchange.receipt = exchange.receipt or Receipt("off", reason="no_conversation")
@@ -355,23 +355,20 @@ class Settler:
         return reply.verdict
 
 
-def _receipt(exchange: Exchange) -> Hook:
-    def add(response: web.StreamResponse) -> None:
-        if exchange.receipt is None:
-            return
-        fields: list[tuple[str, str]] = [(_MEMORY, str(exchange.receipt))]
-        if exchange.conversation:
-            fields.append((_CONVERSATION, exchange.conversation))
-        if exchange.turn:
-            fields.append((_TURN, exchange.turn))
-        if exchange.asked is not None:
-            ours = (exchange.asked - exchange.started) * 1000
-            fields.append((_TIMING, f"backstory;dur={ours:.1f}"))
-        if isinstance(response, Relayed) and response.media_type in _STREAMS:
-            fields.append(("X-Accel-Buffering", "no"))  # an nginx in front consumes it
-        response.headers.extend(fields)
-
-    return add
+def _say_receipt(exchange: Exchange, response: web.StreamResponse) -> None:
+    if exchange.receipt is None:
+        return
+    fields: list[tuple[str, str]] = [(_MEMORY, str(exchange.receipt))]
+    if exchange.conversation:
+        fields.append((_CONVERSATION, exchange.conversation))
+    if exchange.turn:
+        fields.append((_TURN, exchange.turn))
+    if exchange.asked is not None:
+        ours = (exchange.asked - exchange.started) * 1000
+        fields.append((_TIMING, f"backstory;dur={ours:.1f}"))
+    if isinstance(response, Relayed) and response.media_type in _STREAMS:
+        fields.append(("X-Accel-Buffering", "no"))  # an nginx in front consumes it
+    response.headers.extend(fields)
 
 
 def _without_store(exchange: Exchange, exc: StoreUnavailable, *, may_bypass: bool) -> None:

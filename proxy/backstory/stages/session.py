@@ -145,7 +145,7 @@ def _from_cookie(request: web.Request, exchange: Exchange, storage: CookieStorag
         conversation = ticket.conversation
     exchange.conversation = conversation
 
-    def save(response: web.StreamResponse) -> None:
+    def save(exchange: Exchange, response: web.StreamResponse) -> None:
         # aiohttp-session's middleware would never save with a streamed answer.
         if exchange.receipt and exchange.receipt.outcome in ("new", "hit", "read"):
             storage.save(response, conversation)

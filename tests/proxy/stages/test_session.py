@@ -94,7 +94,7 @@ async def serve(
         seen.receipt = seen.receipt or Receipt(outcome)
         response = web.json_response(told)
         for hook in seen.before_head:
-            hook(response)
+            hook(seen, response)
         return response
 
     stages = [
