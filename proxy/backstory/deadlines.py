@@ -63,7 +63,7 @@ class Deadlines:
         Raises:
             Exception: what ``late`` makes: it did not.
         """
-        patience = _Patience()
+        patience = _Patience(self._loop)
         self.set(patience)
         try:
             return await work
@@ -99,8 +99,8 @@ class Deadlines:
 class _Patience:
     """Cancels the task that made it once it has waited for too long."""
 
-    def __init__(self) -> None:
-        task = asyncio.current_task()
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        task = asyncio.current_task(loop)
         assert task is not None
         self._task = task
         self._cancelled_before = task.cancelling()

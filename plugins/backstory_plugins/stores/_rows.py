@@ -29,6 +29,7 @@ _HEAD = struct.Struct("<BIBH")
 _RECORD = struct.Struct("<BIIBII")
 _LENGTH = struct.Struct("<I")
 _DIGEST = 32
+_SPINE_SIZES = (0, _DIGEST)
 _ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 assert get_args(Role) == _ROLES  # a role's place in this tuple is what is stored: append only
 _CODES = {role: place for place, role in enumerate(_ROLES)}
@@ -55,16 +56,17 @@ def pack(turn: Turn) -> tuple[bytes, bytes]:
     spoken: list[bytes] = []
     facts = [_HEAD.pack(LAYOUT, len(turn.asked), len(form), len(reply_id)), form, reply_id]
     for role, raw, fingerprint, spine, calls, answers, tokens, form_of_it, note in messages:
+        spine_size = len(spine)
         if form_of_it != its_form:
             raise ValueError("the messages of a turn have one form")
-        if len(fingerprint) != _DIGEST or len(spine) not in (0, _DIGEST):
+        if len(fingerprint) != _DIGEST or spine_size not in _SPINE_SIZES:
             raise ValueError("a fingerprint has 32 bytes, a spine 32 or none")
         ids = b""
         if calls or answers:
             # ASCII output: an id with a lone surrogate can be spelled only as an escape.
             ids = json.dumps([calls, answers], separators=(",", ":")).encode("ascii")
-        sizes = len(raw), len(spine), len(ids), len(note)
-        facts += _RECORD.pack(_CODES[role], tokens, *sizes), fingerprint, spine, ids, note
+        record = _RECORD.pack(_CODES[role], tokens, len(raw), spine_size, len(ids), len(note))
+        facts += record, fingerprint, spine, ids, note
         spoken.append(raw)
     return b"".join(spoken), b"".join(facts)
 

@@ -10,7 +10,9 @@ in ``_schema.py``.
 import hashlib
 import hmac
 import struct
+from collections import deque
 from functools import lru_cache
+from weakref import ref
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,6 +23,8 @@ from backstory.model import Owner
 from backstory_plugins.stores._rows import ident
 
 KEY_BYTES = 32
+MOST_CIPHERS = 64
+"""That are kept: one takes 2.5 KB, and as long to make as it takes to seal a turn."""
 _NONCE_BYTES = 12
 _SIZES = struct.Struct("<II")
 _PURPOSE = b"backstory: content in a file of SQLite, AES-256-GCM"
@@ -29,18 +33,19 @@ _PURPOSE = b"backstory: content in a file of SQLite, AES-256-GCM"
 class Seal:
     """Closes and opens what belongs to the conversation with this key."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("__weakref__", "_cipher", "_key")
 
     def __init__(self, key: bytes) -> None:
         """``key`` is ``Conversation.key``; what seals is derived from it."""
         if len(key) != KEY_BYTES:
             raise ValueError(f"the key of a conversation has {KEY_BYTES} bytes")
-        self._key = hmac.digest(key, _PURPOSE, "sha256")  # a cipher for it takes 2.5 KB
+        self._key = hmac.digest(key, _PURPOSE, "sha256")
+        self._cipher: AESGCM | None = None
 
     def close(self, plain: bytes, label: bytes) -> bytes:
         """``plain``, to be opened with the same ``label`` only: which row and column it is for."""
         nonce = random_bytes(_NONCE_BYTES)
-        return nonce + AESGCM(self._key).encrypt(nonce, plain, label)
+        return nonce + (self._cipher or self._new_cipher()).encrypt(nonce, plain, label)
 
     def open(self, sealed: bytes, label: bytes) -> bytes:
         """The inverse of ``close``.
@@ -48,10 +53,23 @@ class Seal:
         Raises:
             StoreUnavailable: the file is damaged.
         """
+        cipher, nonce = self._cipher or self._new_cipher(), sealed[:_NONCE_BYTES]
         try:
-            return AESGCM(self._key).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], label)
+            return cipher.decrypt(nonce, sealed[_NONCE_BYTES:], label)
         except (InvalidTag, ValueError) as error:
             raise StoreUnavailable("a stored conversation is damaged") from error
+
+    def _new_cipher(self) -> AESGCM:
+        """Kept with this seal, and in so many of them at most. Called from any thread."""
+        cipher = self._cipher = AESGCM(self._key)
+        _with_cipher.append(ref(self))
+        if len(_with_cipher) > MOST_CIPHERS and (seal := _with_cipher.popleft()()) is not None:
+            seal._cipher = None
+        return cipher
+
+
+_with_cipher: "deque[ref[Seal]]" = deque()
+"""In the order in which they were made; a seal that is forgotten takes its own with it."""
 
 
 def close_turn(seal: Seal, facts: bytes, holes: bytes, rest: bytes, name: bytes) -> bytes:
