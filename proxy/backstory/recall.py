@@ -460,7 +460,7 @@ class Memory:
                 cut,
                 plain or told.plain,
                 pinned,
-                _joined(dialects, spoken),
+                dialects if spoken in dialects else _joined(dialects, spoken),
                 version == 0,
                 before.created or now,
                 now,
@@ -526,7 +526,7 @@ def _receipt(
 @lru_cache(maxsize=256)
 def _joined(dialects: tuple[str, ...], name: str) -> tuple[str, ...]:
     """The same tuple for all conversations in which the same were spoken."""
-    return dialects if name in dialects else (*dialects, name)
+    return (*dialects, name)
 
 
 def _weight(turns: Sequence[Turn]) -> int:
