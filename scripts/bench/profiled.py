@@ -17,7 +17,7 @@ from pathlib import Path
 from scripts.bench.building import BUILD
 from scripts.bench.failure import Failure
 from scripts.bench.machine import Cores, cpu_seconds_of_threads
-from scripts.bench.peers import ROOT, backstory
+from scripts.bench.peers import ROOT, Peer, backstory
 from scripts.bench.scenarios import Place, Scenario
 from scripts.bench.serving import Server
 from scripts.bench.stacks import Stacks, read_samples, read_stats
@@ -40,18 +40,23 @@ def profile(checkout: Path, scenario: Scenario, place: Place, folder: Path, core
         print(f"bench: with cProfile; py-spy is more exact: {HINT}", file=sys.stderr)
         whole, _ = backstory(checkout, under=("-m", "cProfile", "-o", str(into)))
         with whole.start(place.upstream, folder, cores.proxy) as server:
-            scenario.measure(place, server, whole)
+            _load(scenario, place, server, whole)
         return read_stats(into)
     whole, _ = backstory(checkout)
     with whole.start(place.upstream, folder, cores.proxy) as server:
         with _sampling(sampler, server, into):
-            scenario.measure(place, server, whole)
+            _load(scenario, place, server, whole)
         threads = cpu_seconds_of_threads(server.pid)
         print(f"\nCPU of the whole process: {sum(threads.values()):.2f} s [% by thread]")
         for thread in sorted(threads, key=lambda thread: -threads[thread]):
             name = "the event loop" if thread == server.pid else f"thread {thread}"
             print(f"  {100 * threads[thread] / sum(threads.values()):5.1f}  {name}")
     return read_samples(into)
+
+
+def _load(scenario: Scenario, place: Place, server: Server, peer: Peer) -> None:
+    for _ in range(scenario.turns(place.size)):
+        scenario.measure(place, server, peer)
 
 
 @contextmanager

@@ -6,14 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from scripts.bench.asking import Client
 from scripts.bench.failure import Failure
 from scripts.bench.machine import Cores
-from scripts.bench.scenarios import SCENARIOS
-from scripts.bench.serving import running
+from scripts.bench.peers import Peer
+from scripts.bench.rounds import measure_round
+from scripts.bench.scenarios import QUICK, SCENARIOS, Place, Scenario
+from scripts.bench.serving import Server, running
 from scripts.bench.spread import of_figure, of_ratio
 from scripts.bench.stacks import read_samples
 from tests.repo.bench_programs import program
@@ -83,6 +89,26 @@ def test_instructions_are_counted_the_same_twice() -> None:
     assert first.keys() == {"naive", "backstory off"}
     for name, count in first.items():
         assert abs(again[name] - count) < 0.03 * count
+
+
+def test_peers_take_turns_and_a_value_is_the_mean_of_its_turns(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    @contextmanager
+    def start(upstream: Server, folder: Path, cores: frozenset[int]) -> Iterator[Server]:
+        asked.append("starts")
+        yield Server("any", 0, 0, tmp_path)
+
+    def measure(place: Place, server: Server, peer: Peer) -> dict[str, float]:
+        asked.append(peer.name)
+        return {"f": float(len(asked))}
+
+    peers = [Peer("a", "same", start), Peer("b", "same", start)]
+    place = Place(Client(tmp_path), Server("up", 0, 0, tmp_path), replace(QUICK, turns=3))
+    scenario = Scenario("s", (), measure, in_turns=True)
+    found = measure_round(0, peers, [scenario], place, tmp_path, Cores.here())
+    assert asked == ["starts", "a", "b", "b", "a", "a", "b"]
+    assert found == {"a": {"f": (2 + 5 + 6) / 3}, "b": {"f": (3 + 4 + 7) / 3}}
 
 
 def test_a_ratio_is_that_of_a_round() -> None:
