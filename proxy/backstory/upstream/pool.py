@@ -34,6 +34,8 @@ class Pool:
         self._ssl_context = ssl_context
         self._idle: dict[Connection, None] = {}
         self._sweep: asyncio.TimerHandle | None = None
+        self._sweeps_at = 0.0
+        """Kept here: of what is due at once uvloop's handle does not say when that is."""
         self._closed = False
 
     def __len__(self) -> int:
@@ -74,7 +76,7 @@ class Pool:
         connection.resume_reading()
         connection.expires = connection.loop.time() + seconds
         self._idle[connection] = None
-        if self._sweep is None or self._sweep.when() > connection.expires:
+        if self._sweep is None or self._sweeps_at > connection.expires:
             self._sweep_at(connection.expires)
 
     async def close(self) -> None:
@@ -138,6 +140,7 @@ class Pool:
     def _sweep_at(self, when: float) -> None:
         if self._sweep is not None:
             self._sweep.cancel()
+        self._sweeps_at = when
         self._sweep = asyncio.get_running_loop().call_at(when, self._drop_expired)
 
     def _drop_expired(self) -> None:

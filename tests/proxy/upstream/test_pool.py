@@ -1,6 +1,7 @@
 """Which connections carry a second request, and which must not."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -8,7 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from backstory.errors import UpstreamFailure
+from backstory.run_options import new_event_loop
 from backstory.upstream import Upstream
+from backstory.upstream.origin import Origin
+from backstory.upstream.pool import Pool
 
 if TYPE_CHECKING:
     from tests.proxy.upstream.conftest import Dial, Line
@@ -207,3 +211,26 @@ async def test_a_failed_connection_gives_its_place_back(dial: "Dial") -> None:
         with pytest.raises(UpstreamFailure) as caught:
             await upstream.send("GET", "/", [], None)
         assert caught.value.code == "upstream_unreachable"
+
+
+def test_a_connection_may_expire_at_once() -> None:
+    async def scenario() -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        pool = Pool(
+            Origin.parse(f"http://127.0.0.1:{listener.getsockname()[1]}"),
+            connect_seconds=5,
+            keepalive_seconds=4,
+            max_connections=0,
+            ssl_context=None,
+        )
+        first, second = await pool.take(), await pool.take()
+        # uvloop's handle for what is due within half a millisecond cannot say when that is.
+        pool.give_back(first, 0.0003)
+        pool.give_back(second, 0.0002)
+        await asyncio.wait_for(asyncio.gather(first.gone, second.gone), 5)
+        assert len(pool) == 0
+        await pool.close()
+        listener.close()
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(scenario())
