@@ -58,6 +58,8 @@ class Relayed(web.StreamResponse):
             self._request, self._payload_writer = request, request.writer
             self._transport, self._protocol = request.transport, request.protocol
             self._head = self._spelled(request)
+            # After a bug of ours aiohttp ends the connection then, and answers no 500 behind our head.
+            request.writer.output_size = len(self._head)
             # Of a tunnel both sides tell the end themselves.
             self._resets = self.framing is _CLOSE and self.status != 101
             if self._resets:

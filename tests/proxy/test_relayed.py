@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from backstory.upstream import UpstreamAnswer
+
 if TYPE_CHECKING:
     from tests.proxy.conftest import StartProxy, Upstream
 
@@ -76,6 +78,32 @@ async def test_a_cut_answer_reaches_the_client_as_cut(
     assert b"half" in got, "what came is given"
     assert not got.endswith(b"0\r\n\r\n"), "and its end is not"
     assert b"Content-Length: 9" in got or b"chunked" in got
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 5\r\n\r\nwhole",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nwhole\r\n0\r\n\r\n",
+    ],
+)
+async def test_a_bug_behind_the_head_adds_no_byte_to_the_answer(
+    body: bytes,
+    start_proxy: "StartProxy",
+    upstream: "Upstream",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    upstream.answer = b"HTTP/1.1 200 OK\r\n" + body
+    proxy = await start_proxy(auth="off")
+    close = UpstreamAnswer.close
+
+    def fail(answer: UpstreamAnswer) -> None:
+        close(answer)
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(UpstreamAnswer, "close", fail)
+    got = await proxy.raw(GET)
+    assert got.endswith((b"\r\n\r\nwhole", b"\r\n\r\n5\r\nwhole\r\n")), "and no 500 of aiohttp's"
 
 
 async def test_an_http_1_0_client_learns_of_a_cut_by_a_reset(
