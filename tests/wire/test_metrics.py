@@ -57,6 +57,15 @@ class Watched(Server):
             for sample in family.samples
         }
 
+    async def after(self, requests: int) -> dict[Sample, float]:
+        """The same once so many requests are over, which they are a moment after their answer."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while True:
+                found = await self.samples()
+                counted = sum(n for (name, _), n in found.items() if name == "requests_total")
+                if counted >= requests and not found["buffered_bytes", ""]:
+                    return found
+
     @property
     def workers(self) -> set[int]:
         """The supervisor's children."""
@@ -129,7 +138,7 @@ async def test_the_figures_are_those_of_the_upstream(
             answer = await ada.ask(f"the question {number}", NAMED, api=CHAT)
             receipt = one(answer, b"Backstory-Memory") or ""
             tokens += int(receipt.partition("tokens=")[2].partition(";")[0])
-        found = await server.samples()
+        found = await server.after(TURNS)
         figures = expected(recording_upstream.requests)
         assert 0 < figures["prefix_reuse_ratio", ""] < 1
         assert {name: found[name] for name in figures} == pytest.approx(figures)
@@ -152,13 +161,13 @@ async def test_any_worker_tells_of_all_of_them_and_a_dead_one_is_not_forgotten(
             assert (await ada.ask("Hi")).status == 200
             os.kill(asleep, signal.SIGCONT)
             asked += 1
-            assert (await server.samples())["requests_total", "falcon/new"] == asked
+            assert (await server.after(asked))["requests_total", "falcon/new"] == asked
         for number, killed in enumerate(sorted(server.workers), 1):
             os.kill(killed, signal.SIGKILL)
             await server.says("is started again", number)
             assert (await server.samples())["requests_total", "falcon/new"] == asked
         assert (await ada.ask("Hi")).status == 200
-        assert (await server.samples())["requests_total", "falcon/new"] == asked + 1
+        assert (await server.after(asked + 1))["requests_total", "falcon/new"] == asked + 1
 
 
 async def test_a_body_under_way_is_told_of_and_one_of_a_dead_worker_is_not(
@@ -191,7 +200,7 @@ async def test_what_was_not_remembered_says_why_and_what_passed_through_is_count
     async with watched(tmp_path, recording_upstream.url, workers=1) as server:
         await User(server.url).ask("Hi")
         await say(server.url, head("GET /v1/models HTTP/1.1", ("Host", "x"), AUTHORIZATION))
-        found = {key: value for key, value in (await server.samples()).items() if value > 0}
+        found = {key: value for key, value in (await server.after(2)).items() if value > 0}
     assert found == {
         ("requests_total", "falcon/new"): 1,
         ("requests_total", "none/none"): 1,
